@@ -1,0 +1,31 @@
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup demo up test lint types lock clean
+help: ## what there is to call
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+setup: .venv/ready ## create .venv, install the locked dependencies, fetch the Delta jars, compile
+.venv/ready: requirements.lock setup.cfg databricks_side/setup.cfg databricks_side/local_workspace/setup.cfg
+	@PYTHON=$(PYTHON) sh .ci/setup
+
+demo: setup ## the main job, end to end: files land, a stream logs them, Airflow starts the jobs
+	@$(BIN)/python -m databricks_side.demo demo
+
+up: setup ## the same, kept running: prints the URLs and logins; Ctrl-C ends it
+	@$(BIN)/python -m databricks_side.demo up
+
+test: setup ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: setup ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: ## pin requirements.in anew
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate -q requirements.in -o requirements.lock
+
+clean: ## remove what set-up made
+	rm -rf .venv .state
