@@ -1,0 +1,1 @@
+"""Ports to a Databricks workspace and their adapters; nothing in here knows Airflow."""
