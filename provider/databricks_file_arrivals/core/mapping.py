@@ -66,7 +66,7 @@ class WorkflowMapping:
 
         Of rows with one `rule_id` the newest counts, and the others are reported.
         """
-        kept: dict[str, tuple[tuple[object, ...], MappingRule]] = {}
+        usable: dict[str, list[tuple[_Age, MappingRule, str]]] = defaultdict(list)
         problems = []
         for row in rows:
             reason = _unusable(row)
@@ -79,18 +79,26 @@ class WorkflowMapping:
                 row["active_ind"].strip() == ACTIVE,
                 dict(row.get("parameters") or {}),
             )
-            age = (
-                row.get("last_updated_ts") or _NEVER,
-                rule.active,
-                json.dumps(rule.parameters, sort_keys=True),
-            )
-            known = kept.get(rule.rule_id)
-            if known is not None:
-                problems.append(RowProblem(_describe(row), "stands twice; the newer of the two counts"))
-            if known is None or age > known[0]:
-                kept[rule.rule_id] = (age, rule)
-        rules = sorted((rule for _, rule in kept.values()), key=lambda r: (r.directory, r.workflow_name))
+            usable[rule.rule_id].append((_age(row, rule), rule, _describe(row)))
+        rules = []
+        for same in usable.values():
+            *older, (_, newest, _) = sorted(same, key=lambda entry: (entry[0], entry[2]))
+            rules.append(newest)
+            problems += [RowProblem(text, "stands twice; the newest row counts") for _, _, text in older]
+        rules.sort(key=lambda r: (r.directory, r.workflow_name))
         return cls(tuple(rules), tuple(sorted(problems, key=str)))
+
+
+_Age = tuple[datetime, bool, str, str]
+
+
+def _age(row: Mapping[str, Any], rule: MappingRule) -> _Age:
+    """What the newest of several rows has most of; where times tell nothing, anything that all readers
+    agree on."""
+    changed = row.get("last_updated_ts") or _NEVER
+    if changed.tzinfo is None:
+        changed = changed.replace(tzinfo=timezone.utc)
+    return (changed, rule.active, json.dumps(rule.parameters, sort_keys=True), rule.directory)
 
 
 def _describe(row: Mapping[str, Any]) -> str:
@@ -104,8 +112,14 @@ def _unusable(row: Mapping[str, Any]) -> str:
             return f"{column.name} is null"
         if not column.nullable and not row[column.name].strip():
             return f"{column.name} is empty"
+    if any(value is None for value in (row.get("parameters") or {}).values()):
+        return "parameters has a null value"
     asked = [name for name in _NOT_YET if row.get(name) is not None]
-    return f"this version has no {', '.join(asked)} yet: set to null to use the row" if asked else ""
+    if asked:
+        return f"this version has no {', '.join(asked)} yet: set to null to use the row"
+    if any(wildcard in row["directory"] for wildcard in "*?"):
+        return "this version has no wildcards in directories yet: name the directory above them"
+    return ""
 
 
 class Router:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 
 
@@ -118,6 +118,9 @@ def trigger_id(row: LogRow, attempt: int) -> str:
     return f"{row.epoch:012x}{hashlib.sha256(text.encode()).hexdigest()[:52]}"
 
 
+_LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
+
+
 def latest(rows: Iterable[LogRow]) -> dict[str, LogRow]:
     """The state of each request, by `trigger_id` of its newest attempt: highest attempt, then the highest
     rank."""
@@ -132,8 +135,10 @@ def latest(rows: Iterable[LogRow]) -> dict[str, LogRow]:
     return {row.trigger_id: row for row in best.values() if row.trigger_id is not None}
 
 
-def _order(row: LogRow) -> tuple[int, int]:
-    return (row.attempt or 0, RANK.get(row.status, 0))
+def _order(row: LogRow) -> tuple[int, int, datetime, str]:
+    """Attempt and rank decide. The rest only picks one of several rows that say the same, so that all
+    readers pick the same one, whatever order they read the log in."""
+    return (row.attempt or 0, RANK.get(row.status, 0), row.recorded_at or _LONG_AGO, repr(row))
 
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)

@@ -5,34 +5,41 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):(/.*)$", re.DOTALL)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(/.*)", re.DOTALL)
+_BUCKET = re.compile(r"//[^/]+")
+_TOP = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*:(?://[^/]+|/)")
+_LOCAL = ("", "file", "dbfs")
 
 
 def canonical(directory: str, root: str = "") -> str:
-    """The one form of a directory: no `file:`, `dbfs:` or `/dbfs`, no trailing slash, scheme and bucket kept.
+    """The one form of a directory: no `file:`, `dbfs:` or `/dbfs`, no trailing or doubled slash, scheme and
+    bucket kept.
 
-    A relative directory is under `root`. Text is never percent-decoded here: Auto Loader's `path` is decoded
-    already, and a directory may well be named `100%25`.
+    A relative directory is under `root`, and stays relative without one. Text is never percent-decoded here:
+    Auto Loader's `path` is decoded already, and a directory may well be named `100%25`.
 
     >>> canonical("dbfs:/mnt/in/"), canonical("orders", "s3://bucket/in"), canonical("abfss://c@a.dfs.core.windows.net/x/")
     ('/mnt/in', 's3://bucket/in/orders', 'abfss://c@a.dfs.core.windows.net/x')
     """
     if is_relative(directory):
-        base = canonical(root) if root else ""
-        return f"{base}/{directory.strip('/')}" if directory.strip("/") else base
-    found = _SCHEME.match(directory)
-    scheme, rest = (found[1].lower(), found[2]) if found else ("", directory)
-    if scheme in ("file", "dbfs", ""):
-        scheme, rest = "", "/" + rest.lstrip("/")
-        if rest == "/dbfs" or rest.startswith("/dbfs/"):
-            rest = rest[len("/dbfs") :]
-    rest = rest.rstrip("/")
-    return f"{scheme}:{rest}" if scheme else rest or "/"
+        inside = re.sub("/+", "/", directory).rstrip("/")
+        return canonical(f"{root}/{inside}") if root else inside
+    found = _SCHEME.fullmatch(directory)
+    scheme, path = (found[1].lower(), found[2]) if found else ("", directory)
+    bucket = _BUCKET.match(path) if scheme not in _LOCAL else None
+    top = bucket[0] if bucket else ""
+    path = re.sub("/+", "/", path[len(top) :]).rstrip("/")
+    if scheme in _LOCAL:
+        # Again and again, so that no form is left that a second look would change.
+        while path == "/dbfs" or path.startswith("/dbfs/"):
+            path = path[len("/dbfs") :]
+        return path or "/"
+    return f"{scheme}:{top}{path}" if top or path else f"{scheme}:/"
 
 
 def is_relative(directory: str) -> bool:
     """Whether a directory is neither absolute nor a URI."""
-    return not directory.startswith("/") and not _SCHEME.match(directory)
+    return not directory.startswith("/") and not _SCHEME.fullmatch(directory)
 
 
 def ancestry(directory: str) -> Iterator[str]:
@@ -41,14 +48,13 @@ def ancestry(directory: str) -> Iterator[str]:
     >>> list(ancestry("s3://b/x/y"))
     ['s3://b/x/y', 's3://b/x', 's3://b']
     """
-    found = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*", directory)
-    stop = found.end() if found else 0
-    while True:
-        yield directory or "/"
-        cut = directory.rfind("/", stop)
-        if cut < 0 or directory == "/":
-            return
-        directory = directory[:cut]
+    found = _TOP.match(directory)
+    top = found[0] if found else ""
+    while len(directory) > len(top):
+        yield directory
+        directory = directory[: max(directory.rfind("/"), len(top))]
+    if top:
+        yield top
 
 
 def last_segment(directory: str) -> str:

@@ -72,18 +72,18 @@ def route(arrivals: Iterable[Arrivals], mapping: WorkflowMapping) -> tuple[Route
         if not matched:
             subdirectory = paths.below(paths.canonical(a.root), paths.canonical(a.directory))
             taken[Status.UNMAPPED, a.stream_id, subdirectory, ""].append(a)
-        elif not matched[0].active:
-            taken[Status.INACTIVE, a.stream_id, directory, ""].append(a)
-            rules[directory] = matched[0]
-        else:
-            for rule in matched:
-                rules[rule.rule_id] = rule
-                taken[Status.PLANNED, a.stream_id, directory, rule.rule_id].append(a)
+            continue
+        active = matched[0].active
+        status = Status.PLANNED if active else Status.INACTIVE
+        # Inactive rows are told of once for a directory, by the first of them.
+        for rule in matched if active else matched[:1]:
+            rules[rule.rule_id] = rule
+            taken[status, a.stream_id, directory, rule.rule_id].append(a)
     return tuple(
         Route(
             status,
             directory,
-            rules.get(rule_id or directory),
+            rules.get(rule_id),
             tuple(sorted(group, key=lambda a: (a.directory, a.first_batch))),
         )
         for (status, _, directory, rule_id), group in sorted(taken.items())
@@ -121,12 +121,22 @@ def _describe(claim: Claim, r: Route) -> LogRow:
         stream_id=r.arrivals[0].stream_id,
         from_batch=min(a.first_batch for a in r.arrivals),
         to_batch=max(a.last_batch for a in r.arrivals),
-        directories={a.directory: Range(a.first_batch - 1, a.last_batch) for a in r.arrivals},
+        directories=_ranges(r.arrivals),
         file_count=sum(a.file_count for a in r.arrivals),
         total_bytes=sum(a.total_bytes for a in r.arrivals),
         first_arrival_at=min(a.first_at for a in r.arrivals),
         last_arrival_at=max(a.last_at for a in r.arrivals),
     )
+
+
+def _ranges(arrivals: Sequence[Arrivals]) -> dict[str, Range]:
+    """The batches of each parent directory. Those of one directory join: a claim reads all batches between
+    two cursors, so whatever the log has between its first and its last is of this claim and this rule."""
+    ranges: dict[str, Range] = {}
+    for a in arrivals:
+        known = ranges.get(a.directory, Range(a.first_batch - 1, a.last_batch))
+        ranges[a.directory] = Range(min(known.after, a.first_batch - 1), max(known.up_to, a.last_batch))
+    return ranges
 
 
 def _decide(claim: Claim, row: LogRow, r: Route, jobs: Mapping[str, Sequence[Job]]) -> LogRow:

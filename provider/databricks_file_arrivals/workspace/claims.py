@@ -127,8 +127,10 @@ class Claimer:
             row = self._ledger.consumer(consumer)
             log.info("made the consumer %s, starting from %s", consumer, self._options.start_from)
         if row is None:
-            raise LedgerError(f"The consumer {consumer!r} was made and is not there: is {self._ledger.names.consumers} "
-                              "being replaced?")  # fmt: skip
+            table = self._ledger.names.consumers
+            raise LedgerError(
+                f"The consumer {consumer!r} was made and is not there: is {table} being replaced?"
+            )
         return row
 
     # Finishing: reads rows, plans nothing again.

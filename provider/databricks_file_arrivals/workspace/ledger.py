@@ -115,7 +115,8 @@ class Ledger:
         newer, bound = newer_than(cursor)
         rows = self._query(
             "SELECT stream_id, batch_id, count(DISTINCT directory) AS directories "
-            f"FROM {self.names.arrivals.sql} WHERE {newer} GROUP BY stream_id, batch_id ORDER BY stream_id, batch_id",
+            f"FROM {self.names.arrivals.sql} WHERE {newer} "
+            "GROUP BY stream_id, batch_id ORDER BY stream_id, batch_id",
             bound,
         )
         return [Batch(r["stream_id"], r["batch_id"], r["directories"]) for r in rows]
@@ -161,7 +162,8 @@ FROM {self.names.arrivals.sql} WHERE {" OR ".join(parts)} GROUP BY stream_id, ro
         for chunk in _chunks([write_log_row(row) for row in rows]):
             self._query(
                 f"INSERT INTO {self.names.log.sql} ({columns}, recorded_at) "
-                f"SELECT {columns}, current_timestamp() FROM (SELECT inline(from_json(:rows, 'ARRAY<STRUCT<{_SCHEMA}>>')))",
+                f"SELECT {columns}, current_timestamp() "
+                f"FROM (SELECT inline(from_json(:rows, 'ARRAY<STRUCT<{_SCHEMA}>>')))",
                 {"rows": chunk},
             )
 

@@ -1,0 +1,28 @@
+"""All that differs between the supported versions of Airflow, each with its reason."""
+
+from __future__ import annotations
+
+# Airflow 3 moved the authoring interface to `airflow.sdk`; the common.compat provider, which the stock
+# Databricks
+# provider brings, gives it under one name on 2.11 and 3.
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+    BaseOperator,
+    BaseSensorOperator,
+    Context,
+)
+
+__all__ = [
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowSkipException",
+    "BaseOperator",
+    "BaseSensorOperator",
+    "Context",
+    "get_async_connection",
+]

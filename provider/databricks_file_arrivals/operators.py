@@ -1,0 +1,139 @@
+"""The operator that claims what is due and starts the workflows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from databricks_file_arrivals.compat import AirflowException, AirflowFailException, BaseOperator, Context
+from databricks_file_arrivals.core.outcomes import LogRow
+from databricks_file_arrivals.core.planning import Job
+from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, Names
+from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
+from databricks_file_arrivals.workspace.claims import Claimer, Options, Report
+from databricks_file_arrivals.workspace.exchange import run
+from databricks_file_arrivals.workspace.jobs import jobs_named, start
+from databricks_file_arrivals.workspace.ledger import Ledger
+
+
+class TriggerWorkflowsOperator(BaseOperator):
+    """Finishes the last claim, plans what has arrived since, claims it, starts the workflows and records
+    them.
+
+    Each run is started exactly once, whatever dies and however often the task is repeated. Returns the
+    counts by status. A workflow that is missing, ambiguous or refused never stops the others; a refusal
+    fails the task at its end, without a retry, and is tried again later.
+
+    :param log_table: the trigger log, such as `main.ingest.file_log`; the other tables' names derive from it
+    :param workflow_mapping_table: which workflow runs for which directory
+    :param consumer: whose cursor counts; give each DAG that is to see every arrival one of its own
+    :param databricks_conn_id: the connection, of type `databricks`
+    :param warehouse_id: the SQL warehouse; without it the one of the connection's extra `http_path`
+    :param start_from: where a consumer begins that has no row yet: "latest", "earliest" or
+        {stream_id: batch_id}
+    :param max_directories: how many directories one claim covers at most, by whole batches; the rest next
+    :param connections: how many runs are started at the same time
+    :param give_up_after: for how long a start that failed is tried again
+    """
+
+    template_fields = (
+        "log_table",
+        "workflow_mapping_table",
+        "consumer",
+        "databricks_conn_id",
+        "warehouse_id",
+    )
+    ui_color = "#ffd7ba"
+
+    def __init__(
+        self,
+        *,
+        log_table: str,
+        workflow_mapping_table: str,
+        consumer: str = DEFAULT_CONSUMER,
+        databricks_conn_id: str = DEFAULT_CONN_ID,
+        warehouse_id: str | None = None,
+        start_from: str | Mapping[str, int] = "latest",
+        max_directories: int = 10_000,
+        connections: int = 16,
+        give_up_after: timedelta = timedelta(days=1),
+        retries: int = 3,
+        retry_delay: timedelta = timedelta(seconds=10),
+        retry_exponential_backoff: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            retries=retries,
+            retry_delay=retry_delay,
+            retry_exponential_backoff=retry_exponential_backoff,
+            **kwargs,
+        )
+        self.log_table = log_table
+        self.workflow_mapping_table = workflow_mapping_table
+        self.consumer = consumer
+        self.databricks_conn_id = databricks_conn_id
+        self.warehouse_id = warehouse_id
+        self.start_from = start_from
+        self.max_directories = max_directories
+        self.connections = connections
+        self.give_up_after = give_up_after
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Do all that is due, and return what was done."""
+        with airflow_errors():
+            hook = FileArrivalsHook(self.databricks_conn_id, self.warehouse_id)
+            ledger = Ledger(hook, Names.of(self.log_table, self.workflow_mapping_table))
+            report = Claimer(ledger, JobsApi(hook, self.connections), self._options(context)).run()
+        self.log.info("claimed: %s", report.as_dict())
+        _fail_at_end(report)
+        return report.as_dict()
+
+    def _options(self, context: Context) -> Options:
+        ti = context["ti"]
+        return Options(
+            consumer=self.consumer,
+            log_table=self.log_table,
+            start_from=self.start_from,
+            give_up_after=self.give_up_after,
+            max_directories=self.max_directories,
+            connections=self.connections,
+            last_try=ti.try_number > (self.retries or 0),
+            stamp={
+                "dag_id": ti.dag_id,
+                "dag_run_id": ti.run_id,
+                "task_id": ti.task_id,
+                "try_number": ti.try_number,
+            },
+        )
+
+
+class JobsApi:
+    """The Jobs API over a hook, as a claim needs it."""
+
+    def __init__(self, hook: FileArrivalsHook, connections: int) -> None:
+        self._hook = hook
+        self._connections = connections
+
+    def jobs_named(self, names: Iterable[str]) -> Mapping[str, Sequence[Job]]:
+        """The visible jobs of each name."""
+        return jobs_named(names, self._connections, self._hook.call)
+
+    def start(self, row: LogRow) -> int:
+        """Start, or reach again, the run of a request: its id."""
+        return run(start(row, datetime.now(timezone.utc)), self._hook.call)
+
+
+def _fail_at_end(report: Report) -> None:
+    """Fail the task when a start failed, now that all others are recorded."""
+    if report.unavailable:
+        raise AirflowException(_failed("could not be reached", report.unavailable))
+    if report.refused:
+        raise AirflowFailException(_failed("were refused", report.refused))
+
+
+def _failed(how: str, lines: Sequence[str]) -> str:
+    shown = "\n  ".join(lines[:20])
+    return (
+        f"{len(lines)} starts {how} and are tried again later; all others are done and recorded:\n  {shown}"
+    )
