@@ -1,0 +1,64 @@
+"""What a checkpoint says, read through Spark, so that any storage that Spark knows will do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from pyspark.sql import SparkSession
+
+from databricks_file_arrivals.core.errors import StreamRefused
+from file_arrivals_stream.spark_sql import SPARK_ERRORS, error_condition, first_line
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a checkpoint is. A new one has no stream yet, and no batch (-1)."""
+
+    stream_id: str | None
+    newest_begun: int
+    newest_committed: int
+
+    @classmethod
+    def read(cls, spark: SparkSession, directory: str) -> Checkpoint:
+        """What the checkpoint at hand says. Raises StreamRefused where it is there but cannot be read."""
+        return cls(
+            stream_id(spark, directory),
+            _newest(spark, directory, "offsets"),
+            _newest(spark, directory, "commits"),
+        )
+
+
+def stream_id(spark: SparkSession, directory: str) -> str | None:
+    """The id that Spark minted with the checkpoint, or None when there is no checkpoint yet."""
+    try:
+        lines = spark.read.format("text").load(f"{directory.rstrip('/')}/metadata").collect()
+    except SPARK_ERRORS as error:
+        if error_condition(error) == "PATH_NOT_FOUND":
+            return None
+        raise _unreadable(directory, first_line(error)) from error
+    try:
+        return str(json.loads("".join(row.value for row in lines))["id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(directory, "its file `metadata` does not hold a query's id") from error
+
+
+def _newest(spark: SparkSession, directory: str, part: str) -> int:
+    """The newest batch that a part of the checkpoint names, or -1."""
+    try:
+        files = (
+            spark.read.format("binaryFile").load(f"{directory.rstrip('/')}/{part}").select("path").collect()
+        )
+    except SPARK_ERRORS as error:
+        if error_condition(error) == "PATH_NOT_FOUND":
+            return -1
+        raise _unreadable(directory, first_line(error)) from error
+    names = (row.path.rsplit("/", 1)[-1] for row in files)
+    return max((int(name) for name in names if name.isdecimal()), default=-1)
+
+
+def _unreadable(directory: str, reason: str) -> StreamRefused:
+    return StreamRefused(
+        f"checkpoint_directory {directory} cannot be read: {reason}\nGive this principal access to it; if it "
+        "is damaged, use a new checkpoint_directory with already_logged=skip, and nothing is logged twice."
+    )
