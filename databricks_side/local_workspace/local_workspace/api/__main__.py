@@ -1,0 +1,40 @@
+"""`python -m local_workspace.api`: the API process, started by the supervisor on a socket that it holds."""
+
+import argparse
+import logging
+import socket
+import threading
+from pathlib import Path
+
+import uvicorn
+
+from local_workspace.api.app import create_app, open_workspace
+
+
+def _warm_up() -> None:
+    """Import the Spark client before the first statement needs it; a second and a half that nobody waits for."""
+    import pyspark.sql.connect.functions
+    import pyspark.sql.connect.session  # noqa: F401
+
+
+def main() -> None:
+    """Serve one state folder until SIGTERM."""
+    parser = argparse.ArgumentParser(description="The API process of the local workspace.")
+    parser.add_argument("--state", type=Path, required=True, help="the workspace's state folder")
+    parser.add_argument(
+        "--socket", type=int, required=True, help="the file descriptor of the listening socket"
+    )
+    parser.add_argument("--remote", required=True, help="the engine's address, sc://127.0.0.1:PORT")
+    parser.add_argument("--processes", type=int, required=True, help="how many runs have a process at a time")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    listener = socket.socket(fileno=arguments.socket)
+    host = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    threading.Thread(target=_warm_up, daemon=True).start()
+    app = create_app(open_workspace(arguments.state, host, arguments.remote, arguments.processes))
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

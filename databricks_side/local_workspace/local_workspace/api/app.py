@@ -1,0 +1,150 @@
+"""The API process: all routes on one FastAPI application, behind one gate."""
+
+import inspect
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from local_workspace.api import catalog, jobs, pages, runs, secrets, statements, workspace
+from local_workspace.api.arguments import Arguments
+from local_workspace.api.call import Answer, Call, Function, Route, Workspace
+from local_workspace.api.calls import CallCounts
+from local_workspace.api.catalog_store import Catalog
+from local_workspace.api.errors import ApiError, NotImplementedHere
+from local_workspace.api.gate import LOGIN_PATH, Gate
+from local_workspace.api.job_store import Jobs
+from local_workspace.api.launch import Launcher
+from local_workspace.api.logins import Logins
+from local_workspace.api.principals import Principals
+from local_workspace.api.run_store import Runs
+from local_workspace.api.scheduler import Scheduler
+from local_workspace.api.secret_store import Secrets
+from local_workspace.api.spark_sessions import SparkSessions
+from local_workspace.api.statement_store import Statements
+from local_workspace.state import State
+
+log = logging.getLogger(__name__)
+
+ROUTES: list[Route] = [
+    route
+    for module in (jobs, runs, statements, catalog, secrets, workspace, pages)
+    for route in module.ROUTES
+]
+
+
+def open_workspace(folder: Path, host: str, remote: str, most_processes: int) -> Workspace:
+    """The parts of the workspace of a state folder; nothing runs before the application starts."""
+    state = State(folder)
+    launcher = Launcher(folder, host)
+    scheduler = Scheduler(state, launcher, most_processes)
+    sessions = SparkSessions(remote)
+    return Workspace(
+        folder=folder,
+        host=host,
+        state=state,
+        principals=Principals(state),
+        jobs=Jobs(state),
+        runs=Runs(state, scheduler.wake),
+        launcher=launcher,
+        scheduler=scheduler,
+        statements=Statements(folder, sessions),
+        catalog=Catalog(sessions),
+        secrets=Secrets(state),
+        counts=CallCounts(),
+    )
+
+
+def create_app(parts: Workspace) -> FastAPI:
+    """The application; it schedules runs from its start to its end."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        parts.scheduler.start()
+        yield
+        parts.scheduler.stop()
+        parts.statements.stop()
+
+    app = FastAPI(title="Local workspace", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.workspace = parts
+    logins = Logins()
+    app.add_middleware(Gate, principals=parts.principals, logins=logins, counts=parts.counts)
+    for route in ROUTES:
+        for path in route.paths():
+            app.add_api_route(path, _endpoint(route.function), methods=[route.method], response_model=None)
+    _add_login(app, parts.principals, logins)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_exception_handler(Exception, _internal_error)
+    return app
+
+
+async def _read_call(request: Request) -> Call:
+    path = request.url.path.split("/")
+    return Call(
+        workspace=request.app.state.workspace,
+        caller=request.state.caller,
+        arguments=Arguments.parse(request.scope["query_string"], await request.body()),
+        version=path[2] if path[1] == "api" else "",
+        path={name: str(value) for name, value in request.path_params.items()},
+    )
+
+
+def _endpoint(function: Function) -> Callable[..., Any]:
+    """A function of a call as FastAPI wants it: blocking ones run on threads, so that no caller waits for another."""
+    if inspect.iscoroutinefunction(function):
+
+        async def waiting(call: Annotated[Call, Depends(_read_call)]) -> Response:
+            return _response(await function(call))
+
+        return waiting
+
+    def blocking(call: Annotated[Call, Depends(_read_call)]) -> Response:
+        answer = function(call)
+        assert not inspect.isawaitable(answer)
+        return _response(answer)
+
+    return blocking
+
+
+def _response(answer: Answer) -> Response:
+    return answer if isinstance(answer, Response) else JSONResponse(answer)
+
+
+def _add_login(app: FastAPI, principals: Principals, logins: Logins) -> None:
+    async def ask(request: Request) -> Response:
+        return pages.login_form(pages.local_path(request.query_params.get("next", "/")))
+
+    async def answer(request: Request) -> Response:
+        return await pages.login(request, principals, logins)
+
+    app.add_api_route(LOGIN_PATH, ask, methods=["GET"], response_model=None)
+    app.add_api_route(LOGIN_PATH, answer, methods=["POST"], response_model=None)
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return JSONResponse(error.body(), error.status)
+
+
+async def _no_such_route(request: Request, error: Exception) -> Response:
+    """What is not there is not implemented here: say which call it was, whether or not Databricks has it."""
+    call = f"{request.method} {request.url.path}"
+    missing = NotImplementedHere(
+        f"The local workspace does not implement {call}. docs/local-workspace.md lists its calls."
+    )
+    return JSONResponse(missing.body(), missing.status)
+
+
+async def _internal_error(request: Request, error: Exception) -> Response:
+    # The server above logs it with its traceback; the client gets what Databricks would say, and the kind of error.
+    body = {
+        "error_code": "INTERNAL_ERROR",
+        "message": f"{type(error).__name__}; see server/api.log of the state folder.",
+    }
+    return JSONResponse(body, 500)

@@ -1,0 +1,118 @@
+"""Who may call: principals and their access tokens, kept as hashes."""
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_workspace.state import State, now_ms
+
+ADMIN = "admin"
+_PREFIX = "dapi"
+_ID_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A user of the workspace. An administrator may do everything, as on Databricks."""
+
+    name: str
+    id: int
+    is_admin: bool
+
+
+def _hash(secret: str) -> bytes:
+    # The secret is 128 random bits: a slow hash would protect nothing that a fast one does not.
+    return hashlib.sha256(secret.encode()).digest()
+
+
+class Principals:
+    """The principals of a state folder and the tokens that stand for them."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def find(self, name: str) -> Principal | None:
+        """The principal of that name, if there is one."""
+        row = self._state.reading.execute("SELECT * FROM principals WHERE name = ?", (name,)).fetchone()
+        return None if row is None else Principal(row["name"], row["id"], bool(row["is_admin"]))
+
+    def add(self, name: str, is_admin: bool = False) -> None:
+        """Make the principal if it is not there."""
+        with self._state.writing() as db:
+            db.execute(
+                "INSERT INTO principals (name, id, is_admin) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
+                (name, secrets.randbelow(10**15) + 10**15, int(is_admin)),
+            )
+
+    def authenticate(self, token: str) -> Principal | None:
+        """The principal that the token stands for, or None. Takes as long for a wrong secret as for a right one."""
+        token_id, secret = token[len(_PREFIX) :][:_ID_LENGTH], token[len(_PREFIX) + _ID_LENGTH :]
+        row = self._state.reading.execute(
+            "SELECT t.secret_hash, p.* FROM tokens t JOIN principals p ON p.name = t.principal WHERE t.token_id = ?",
+            (token_id,),
+        ).fetchone()
+        expected = b"\0" * 32 if row is None else row["secret_hash"]
+        matches = hmac.compare_digest(expected, _hash(secret)) and token.startswith(_PREFIX)
+        return Principal(row["name"], row["id"], bool(row["is_admin"])) if matches and row else None
+
+
+def mint_token(db: sqlite3.Connection, principal: str, task_run_id: int | None = None) -> str:
+    """A new token of the principal, for ever or for as long as the task run lives; only its hash is stored."""
+    token_id, secret = secrets.token_hex(_ID_LENGTH // 2), secrets.token_hex(16)
+    db.execute(
+        "INSERT INTO tokens (token_id, secret_hash, principal, task_run_id, created_at) VALUES (?, ?, ?, ?, ?)",
+        (token_id, _hash(secret), principal, task_run_id, now_ms()),
+    )
+    return f"{_PREFIX}{token_id}{secret}"
+
+
+def revoke_run_tokens(db: sqlite3.Connection, task_run_id: int) -> None:
+    """The task run has ended: what it was given opens nothing any more."""
+    db.execute("DELETE FROM tokens WHERE task_run_id = ?", (task_run_id,))
+
+
+def tokens_file(folder: Path) -> Path:
+    """Where the tokens of people stand in plain text, readable by the owner of the state folder only."""
+    return folder / "tokens.json"
+
+
+def read_tokens(folder: Path) -> dict[str, str]:
+    """Principal to token, as written by `issue_tokens`; empty before the first start."""
+    try:
+        tokens: dict[str, str] = json.loads(tokens_file(folder).read_text())
+    except FileNotFoundError:
+        return {}
+    return tokens
+
+
+def issue_tokens(state: State, names: list[str]) -> dict[str, str]:
+    """Make sure that the admin and each of `names` is a principal with a token, and return all tokens there are.
+
+    A token that works is kept. One that was lost with its file is replaced, because its hash cannot give it back.
+    """
+    principals = Principals(state)
+    tokens = read_tokens(state.folder)
+    for name in dict.fromkeys([ADMIN, *names, *tokens]):
+        principals.add(name, is_admin=name == ADMIN)
+        owner = principals.authenticate(tokens.get(name, ""))
+        if owner is None or owner.name != name:
+            with state.writing() as db:
+                db.execute("DELETE FROM tokens WHERE principal = ? AND task_run_id IS NULL", (name,))
+                tokens[name] = mint_token(db, name)
+            _write_tokens(state.folder, tokens)
+    return tokens
+
+
+def _write_tokens(folder: Path, tokens: dict[str, str]) -> None:
+    path = tokens_file(folder)
+    draft = path.with_suffix(".draft")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        json.dump(tokens, out, indent=2)
+        out.flush()
+        os.fsync(out.fileno())
+    draft.replace(path)
