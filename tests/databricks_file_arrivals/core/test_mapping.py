@@ -30,7 +30,7 @@ def names(mapping: WorkflowMapping) -> list[tuple[str, str]]:
 
 
 def test_a_row_becomes_a_rule() -> None:
-    mapping = WorkflowMapping.read([row("dbfs:/in/orders/", " load ", parameters={"env": "prod"})])
+    mapping = WorkflowMapping.read([row(" dbfs:/in/orders/\n", " load ", parameters={"env": "prod"})])
     assert mapping.rules == (MappingRule("dbfs:/in/orders/", "load", True, {"env": "prod"}),)
     assert mapping.problems == ()
 
@@ -120,6 +120,14 @@ def test_of_rows_that_stand_twice_the_newest_counts(turn: int) -> None:
         "directory='dbfs:/in/a/' workflow_name='load'",
     ]
     assert all("twice" in problem.reason for problem in mapping.problems)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize("other", ["dbfs:/in/a", "/in/a/", " /in/a"])
+def test_rows_that_say_the_same_give_one_rule_and_one_problem_in_any_order(other: str, turn: int) -> None:
+    mapping = WorkflowMapping.read([row("/in/a"), row(other)][::turn])
+    assert mapping == WorkflowMapping.read([row(other), row("/in/a")])
+    assert (len(mapping.rules), len(mapping.problems)) == (1, 1)
 
 
 def test_times_with_and_without_a_zone_compare() -> None:
