@@ -11,10 +11,10 @@ setup: .venv/ready ## create .venv, install the locked dependencies, fetch the D
 	@PYTHON=$(PYTHON) sh .ci/setup
 
 demo: setup ## the main job, end to end: files land, a stream logs them, Airflow starts the jobs
-	@$(BIN)/python -m databricks_side.demo demo
+	@PYTHONPATH=databricks_side $(BIN)/python -m demo demo
 
 up: setup ## the same, kept running: prints the URLs and logins; Ctrl-C ends it
-	@$(BIN)/python -m databricks_side.demo up
+	@PYTHONPATH=databricks_side $(BIN)/python -m demo up
 
 test: setup ## the whole test suite
 	$(BIN)/python -m pytest

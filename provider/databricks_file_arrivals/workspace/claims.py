@@ -106,10 +106,11 @@ class Claimer:
         for _ in range(_CONTENDED):
             row = self._consumer()
             open_rows = self._finish_last(row, self._ledger.open_rows(row))
-            open_rows = self._try_again(row, open_rows)
+            tried = self._try_again(open_rows)
+            open_rows += tried
             batches = self._ledger.new_batches(row.cursor)
             if not batches:
-                if row.overdue:
+                if row.overdue or tried:
                     self._settle(row.epoch, open_rows)
                 return self.report
             if self._claim(row, batches, open_rows):
@@ -162,7 +163,8 @@ class Claimer:
         if missing:
             raise LedgerError(f"{len(missing)} rows of the claim {claim_id} were written and are not there")
         for r in rows:
-            self.report.counts[r.status.value] += r.status is not Status.CLAIMED
+            if r.status is not Status.CLAIMED:
+                self.report.counts[r.status.value] += 1
 
     def _start(self, planned: Sequence[LogRow], *, leave: bool) -> list[LogRow]:
         """Start the requests concurrently; a failing one never stops the others.
@@ -225,8 +227,8 @@ class Claimer:
                     found.append((row, due, due <= self._now()))
         return found
 
-    def _try_again(self, row: Consumer, open_rows: list[LogRow]) -> list[LogRow]:
-        """Start the requests again whose last start failed a while ago, with the same tokens."""
+    def _try_again(self, open_rows: Sequence[LogRow]) -> list[LogRow]:
+        """Start requests again whose last start failed a while ago, with the same tokens: the outcomes."""
         planned_at = {r.trigger_id: r.recorded_at for r in open_rows if r.status is Status.PLANNED}
         due = [
             replace(request, recorded_at=planned_at.get(request.trigger_id))
@@ -234,12 +236,12 @@ class Claimer:
             if now
         ]
         if not due:
-            return open_rows
+            return []
         log.info("trying %d starts again that failed before", len(due))
         outcomes = self._start(due, leave=False)
         for claim_id, epoch in sorted({(r.claim_id, r.epoch) for r in outcomes}):
             self._record([r for r in outcomes if r.claim_id == claim_id], claim_id, epoch)
-        return open_rows + outcomes
+        return outcomes
 
     def _settle(self, epoch: int, open_rows: Iterable[LogRow]) -> None:
         """Tell the sensor when to look again though nothing arrives."""

@@ -215,7 +215,8 @@ def newer_than(cursor: Mapping[str, int]) -> tuple[str, dict[str, Any]]:
         bound |= {f"s{i}": stream, f"b{i}": batch}
         parts.append(f"(stream_id = :s{i} AND batch_id > :b{i})")
         known.append(f":s{i}")
-    parts.append(f"stream_id NOT IN ({', '.join(known)})" if known else "true")
+    # Not "true": Spark reads `FROM t WHERE (true)` as the alias WHERE with a column of the name true.
+    parts.append(f"stream_id NOT IN ({', '.join(known)})" if known else "1 = 1")
     return f"({' OR '.join(parts)})", bound
 
 
