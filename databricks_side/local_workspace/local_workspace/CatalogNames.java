@@ -96,7 +96,7 @@ public final class CatalogNames implements Function1<SparkSessionExtensions, Box
 
     /** What to write in place of token i, or null to leave it. */
     String replacement(int i) {
-      if (word(i).equals("IDENTIFIER") && word(i + 1).equals("(")) return null;
+      if (i == 1 && word(0).equals("USE") && word(1).equals("CATALOG")) return ""; // Databricks' word, not Spark's
       if (word(i - 1).equals("(") && word(i - 2).equals("IDENTIFIER")) return identifierLiteral(tokens.get(i).getText());
       if (!namesCatalog(tokens.get(i).getText()) || word(i - 1).equals(".")) return null;
       boolean named = word(i + 1).equals(".") && (word(i + 3).equals(".") || namesSchema(i));
@@ -127,7 +127,8 @@ public final class CatalogNames implements Function1<SparkSessionExtensions, Box
       if (word(i + 1).equals(".")) return false;
       String head = word(0);
       String previous = word(i - 1);
-      if (head.equals("USE") || head.equals("SET")) return i == 1 && head.equals("USE") || previous.equals("CATALOG");
+      if (head.equals("USE") && i == 1) return true;
+      if (head.equals("USE") || head.equals("SET")) return i == 2 && previous.equals("CATALOG");
       return head.equals("SHOW") && (previous.equals("IN") || previous.equals("FROM"));
     }
   }

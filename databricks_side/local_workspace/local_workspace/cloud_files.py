@@ -1,14 +1,14 @@
 """The `cloudFiles` data source of the local workspace: Auto Loader's contract on a folder of this machine.
 
-It lists (10,000 new files take a fraction of a second) and remembers what it has seen in a journal (`journal`).
-An offset names its journal, and a query's first batch makes one: so a new checkpoint sees all files of the root
-again, a kept one goes on, and two queries on one root know nothing of each other. A file is delivered once, as
-it was when it was seen: a replayed batch has the same paths, times and sizes, though files may have changed.
+It lists (10,000 new files take a fraction of a second) and remembers what it saw in a journal (`journal`). An
+offset names its journal, and a query's first batch makes one: so a new checkpoint sees all files of the root
+again, a kept one goes on, and two queries on one root know nothing of each other. A file is delivered once,
+as it was when it was seen: a replayed batch has the same paths, times and sizes, though files may change.
 
 What differs from Databricks, each on purpose:
 
 - `content` is not a column unless the option `local.content` is `true`: a Python source cannot see which
-  columns are selected, so it would have to read every file. Selecting it is then an error, never a silent NULL.
+  columns are selected, so it would read every file. Selecting it is an error then, never a silent NULL.
 - `_metadata` is an ordinary column: `select("*")` shows it.
 - Options that steer notifications, queues and listing are accepted and have no effect, because listing needs
   none of it (`WITHOUT_EFFECT`); any other unknown `cloudFiles.*` option is refused by its name.

@@ -1,8 +1,8 @@
 """The runner: a process that has imported the Connect client, and forks one process for each task run.
 
 A fork costs half a second where a fresh interpreter costs three. That only works while this process has no
-gRPC channel and no second thread: it imports, forks, waits and answers on a socket, and nothing else. Sessions
-of runs that have ended are released in forks of their own.
+gRPC channel and no second thread: it imports, forks, waits, answers on a socket, nothing else. Sessions of
+ended runs are released in forks of their own.
 
 Runs survive this process: each writes its own pid.json and result.json; a new runner watches what is left.
 """
@@ -261,8 +261,9 @@ class Runner:
                 self._note_end(self._children.pop(pid), ended)
             _, status = os.waitpid(pid, 0)
             batch = self._releasing.pop(pid, [])
-            if status and not self._ending:
-                self._to_release += batch  # what it said is in our own output
+            if batch and status and not self._ending:
+                print(f"releasing sessions failed ({status:#x}); again soon", file=sys.stderr, flush=True)
+                self._to_release += batch
                 self._release_at = time.monotonic() + GRACE_SECONDS
 
     def _note_end(self, task_run_id: int, ended: os.waitid_result) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import builtins
 import json
+import logging
 import os
 import shutil
 import sys
@@ -28,6 +29,8 @@ def session(remote: str, state: Path, session_id: str | None = None) -> SparkSes
     """A Connect session of its own on the engine, in which `cloudFiles` is a source; the caller stops it."""
     from pyspark.sql.connect.session import SparkSession
 
+    # pyspark prints each failed statement, with both stack traces, besides raising it: once is enough
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     spark: SparkSession = SparkSession.builder.remote(session_url(remote, session_id)).create()
     register(spark, state)
     return spark
