@@ -10,6 +10,7 @@ from local_workspace.api.principals import ADMIN, read_tokens, tokens_file
 from local_workspace.engine import EngineError, SetupError, setup
 from local_workspace.state import StateError
 from local_workspace.supervisor import (
+    READY,
     Supervisor,
     WorkspaceError,
     end_process,
@@ -35,33 +36,23 @@ def _setup(arguments: argparse.Namespace) -> int:
 
 def _start(arguments: argparse.Namespace) -> int:
     state: Path = arguments.state
-    supervisor = Supervisor(
-        state, arguments.port, arguments.principal, arguments.processes, arguments.memory, _say_after_start(state)
-    )
-    supervisor.run()
+
+    def announce(text: str) -> None:
+        _say(text)
+        if text.startswith(READY):
+            _say_how_to_use(state, text.removeprefix(READY))
+
+    Supervisor(
+        state, arguments.port, arguments.principal, arguments.processes, arguments.memory, announce
+    ).run()
     return 0
 
 
-def _say_after_start(state: Path) -> "_Announcement":
-    return _Announcement(state)
-
-
-class _Announcement:
-    """Says what the supervisor says, and, once the workspace is there, how to use it."""
-
-    def __init__(self, state: Path) -> None:
-        self._state = state
-
-    def __call__(self, text: str) -> None:
-        _say(text)
-        if text.startswith("Workspace: "):
-            url = text.removeprefix("Workspace: ")
-            _say(f"Tokens: {tokens_file(self._state)}  (`local-workspace token --state {self._state}` prints them)")
-            _say(
-                f"Next: export DATABRICKS_HOST={url} "
-                f'DATABRICKS_TOKEN="$(local-workspace token --state {self._state} {ADMIN})"'
-            )
-            _say("SQL warehouse id: local.  Ctrl-C, or `local-workspace stop`, ends it; nothing is lost.")
+def _say_how_to_use(state: Path, url: str) -> None:
+    token = f"local-workspace token --state {state}"
+    _say(f"Tokens: {tokens_file(state)} (`{token}` prints them)")
+    _say(f'Next: export DATABRICKS_HOST={url} DATABRICKS_TOKEN="$({token} {ADMIN})"')
+    _say("SQL warehouse id: local. Ctrl-C, or `local-workspace stop`, ends it; nothing is lost.")
 
 
 def _stop(arguments: argparse.Namespace) -> int:
@@ -92,14 +83,17 @@ def _status(arguments: argparse.Namespace) -> int:
     if not alive:
         _say(f"Next: local-workspace start --state {state}")
         return 1
-    _say(f"{'URL':<11} {what['url']}\n{'Spark':<11} {what['remote']}\nNext: local-workspace token --state {state}")
+    _say(f"{'URL':<11} {what['url']}\n{'Spark':<11} {what['remote']}")
+    _say(f"Next: local-workspace token --state {state}")
     return 0
 
 
 def _token(arguments: argparse.Namespace) -> int:
     tokens = read_tokens(arguments.state)
     if not tokens:
-        raise WorkspaceError(f"There is no token in {arguments.state}. Start the workspace first: local-workspace start")
+        raise WorkspaceError(
+            f"There is no token in {arguments.state}. Start the workspace first: local-workspace start"
+        )
     if arguments.name is None:
         for name, token in tokens.items():
             _say(f"{name:<20} {token}")
@@ -121,17 +115,29 @@ def parser() -> argparse.ArgumentParser:
     default = Path(os.environ.get("LOCAL_WORKSPACE_STATE", DEFAULT_STATE))
     each.add_argument(
         "--state", type=lambda text: Path(text).absolute(), default=default.absolute(), metavar="DIR",
-        help=f"the folder that holds all of the workspace (default: $LOCAL_WORKSPACE_STATE, or {DEFAULT_STATE})",
+        help=f"the folder that holds the workspace (default: $LOCAL_WORKSPACE_STATE, or {DEFAULT_STATE})",
     )  # fmt: skip
     command = commands.add_parser("setup", help="fetch and compile what the engine needs, once")
     command.set_defaults(function=_setup)
-    command = commands.add_parser("start", parents=[each], help="start the workspace and stay with it until Ctrl-C")
-    command.add_argument("--port", type=int, default=DEFAULT_PORT, help="of 127.0.0.1; 0 for any (default: %(default)s)")
-    command.add_argument(
-        "--principal", action="append", default=[], metavar="NAME", help=f"a user besides {ADMIN!r}; may be repeated"
+    command = commands.add_parser(
+        "start", parents=[each], help="start the workspace and stay with it until Ctrl-C"
     )
     command.add_argument(
-        "--processes", type=int, default=4, metavar="N", help="runs that have a process at a time (default: %(default)s)"
+        "--port", type=int, default=DEFAULT_PORT, help="of 127.0.0.1; 0 for any (default: %(default)s)"
+    )
+    command.add_argument(
+        "--principal",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"a user besides {ADMIN!r}; may be repeated",
+    )
+    command.add_argument(
+        "--processes",
+        type=int,
+        default=4,
+        metavar="N",
+        help="runs that have a process at a time (default: %(default)s)",
     )
     command.add_argument("--memory", default="1500m", help="heap of the Spark server (default: %(default)s)")
     command.set_defaults(function=_start)

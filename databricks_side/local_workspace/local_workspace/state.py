@@ -1,7 +1,7 @@
 """What the workspace knows, in one SQLite file that survives `kill -9`.
 
-`State` is the file and its transactions, nothing else: which rows mean what is the business of the modules that
-write them (`jobs`, `runs`, `secrets`, `tokens`, `permissions`).
+`State` is the file and its transactions, nothing else: what the rows mean is the business of the modules of
+`api` that write them.
 """
 
 import sqlite3
@@ -124,7 +124,7 @@ def now_ms() -> int:
 
 
 class State:
-    """The state file. Readers never wait; writers of this process take turns, so that none meets a busy database."""
+    """The state file. Readers never wait; writers of this process take turns, so none finds it busy."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """The processes of a workspace: started, watched, started again when they die, ended together.
 
-Each of them may be killed at any moment, this one included. What a killed supervisor leaves behind is recorded in
-`server/workspace.json` by process id and time of creation; the next one keeps the engine and the runs that live, and
-ends the rest before it starts its own.
+Each of them may be killed at any moment, this one included. What a killed supervisor leaves behind is
+recorded in `server/workspace.json` by process id and time of creation; the next one keeps the engine and
+the runs that live, and ends the rest before it starts its own.
 """
 
 import fcntl
@@ -25,10 +25,11 @@ from local_workspace.records import ProcessRecord, read_json, write_json
 from local_workspace.runner_client import RunnerError, ping
 from local_workspace.state import State
 
+READY = "Workspace: "
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 LOOK_SECONDS = 0.2
-# A process that dies at once each time is not worth a busy loop; one that lived a while is replaced without delay.
+# A process that dies at once each time is not worth a busy loop; one that lived a while is replaced at once.
 SHORT_LIFE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 15.0
 
@@ -73,7 +74,9 @@ def end_process(process: psutil.Process | None, seconds: float = STOP_SECONDS) -
 class Supervisor:
     """Runs one workspace from `start` to `stop`; `run` is both, with the watching in between."""
 
-    def __init__(self, folder: Path, port: int, principals: list[str], processes: int, memory: str, say: Say) -> None:
+    def __init__(
+        self, folder: Path, port: int, principals: list[str], processes: int, memory: str, say: Say
+    ) -> None:
         self._folder = folder
         self._port = port
         self._principals = principals
@@ -120,7 +123,7 @@ class Supervisor:
         self._start_api()
         self._await("runner", self._runner_answers)
         self._await("api", self._api_answers)
-        self._say(f"Workspace: {self.url}")
+        self._say(f"{READY}{self.url}")
 
     def stop(self) -> None:
         """End the API, then the runs with their runner, then the engine."""
@@ -170,7 +173,9 @@ class Supervisor:
                 return listener
             except OSError:
                 listener.close()
-        raise WorkspaceError(f"Port {self._port} of 127.0.0.1 is taken. Give another one with --port, or 0 for any.")
+        raise WorkspaceError(
+            f"Port {self._port} of 127.0.0.1 is taken. Give another one with --port, or 0 for any."
+        )
 
     def _end_leftovers(self) -> None:
         """End what an earlier supervisor left: its runner and API, and the runs whose engine is gone."""
@@ -269,5 +274,7 @@ class Supervisor:
         pause = self._pauses.get(name, 0.0)
         if life < pause:
             return False
-        self._pauses[name] = min(max(1.0, pause * 2), LONGEST_PAUSE_SECONDS) if life < SHORT_LIFE_SECONDS else 0.0
+        self._pauses[name] = (
+            min(max(1.0, pause * 2), LONGEST_PAUSE_SECONDS) if life < SHORT_LIFE_SECONDS else 0.0
+        )
         return True

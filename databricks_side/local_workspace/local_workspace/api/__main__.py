@@ -12,7 +12,7 @@ from local_workspace.api.app import create_app, open_workspace
 
 
 def _warm_up() -> None:
-    """Import the Spark client before the first statement needs it; a second and a half that nobody waits for."""
+    """Import the Spark client before the first statement needs it: that takes a second and a half."""
     import pyspark.sql.connect.functions
     import pyspark.sql.connect.session  # noqa: F401
 

@@ -1,7 +1,8 @@
 """How many rows an INSERT wrote. Databricks tells it as the statement's result, open-source Delta does not.
 
-Each INSERT is run with a mark of its own in Delta's commit metadata; the commit that carries the mark says how many
-rows it wrote. So another writer's commit is never counted, and an INSERT of no row, which commits nothing, counts none.
+Each INSERT is run with a mark of its own in Delta's commit metadata; the commit that carries the mark says
+how many rows it wrote. So another writer's commit is never counted, and an INSERT of no row, which commits
+nothing, counts none.
 """
 
 import json
@@ -83,7 +84,7 @@ def inserted_rows(spark: "SparkSession", folder: Path, target: str, mark: str) -
 
 
 def _likely_log(folder: Path, target: str) -> Path:
-    """Where the log of a managed table stands. A guess that cannot mislead: only the mark in it is believed."""
+    """Where a managed table's log stands. A guess that cannot mislead: only the mark in it is believed."""
     names = [name.strip("`").lower() for name in target.split(".")]
     schema, table = (names[-2] if len(names) > 1 else "default"), names[-1]
     base = folder / "warehouse" if schema == "default" else folder / "warehouse" / f"{schema}.db"

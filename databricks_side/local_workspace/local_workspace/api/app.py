@@ -17,7 +17,7 @@ from local_workspace.api.call import Answer, Call, Function, Route, Workspace
 from local_workspace.api.calls import CallCounts
 from local_workspace.api.catalog_store import Catalog
 from local_workspace.api.errors import ApiError, NotImplementedHere
-from local_workspace.api.gate import LOGIN_PATH, Gate
+from local_workspace.api.gate import DISCOVERY_PATH, LOGIN_PATH, Gate
 from local_workspace.api.job_store import Jobs
 from local_workspace.api.launch import Launcher
 from local_workspace.api.logins import Logins
@@ -77,7 +77,7 @@ def create_app(parts: Workspace) -> FastAPI:
     for route in ROUTES:
         for path in route.paths():
             app.add_api_route(path, _endpoint(route.function), methods=[route.method], response_model=None)
-    _add_login(app, parts.principals, logins)
+    _add_open_routes(app, parts.principals, logins)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _no_such_route)
     app.add_exception_handler(Exception, _internal_error)
@@ -96,7 +96,7 @@ async def _read_call(request: Request) -> Call:
 
 
 def _endpoint(function: Function) -> Callable[..., Any]:
-    """A function of a call as FastAPI wants it: blocking ones run on threads, so that no caller waits for another."""
+    """A function of a call as FastAPI wants it: blocking ones run on threads, so that no caller waits."""
     if inspect.iscoroutinefunction(function):
 
         async def waiting(call: Annotated[Call, Depends(_read_call)]) -> Response:
@@ -116,13 +116,19 @@ def _response(answer: Answer) -> Response:
     return answer if isinstance(answer, Response) else JSONResponse(answer)
 
 
-def _add_login(app: FastAPI, principals: Principals, logins: Logins) -> None:
+def _add_open_routes(app: FastAPI, principals: Principals, logins: Logins) -> None:
+    """What is there without a token: the login, and the discovery of which the SDK makes its first call."""
+
+    async def discover() -> Response:
+        return JSONResponse({})
+
     async def ask(request: Request) -> Response:
         return pages.login_form(pages.local_path(request.query_params.get("next", "/")))
 
     async def answer(request: Request) -> Response:
         return await pages.login(request, principals, logins)
 
+    app.add_api_route(DISCOVERY_PATH, discover, methods=["GET"], response_model=None)
     app.add_api_route(LOGIN_PATH, ask, methods=["GET"], response_model=None)
     app.add_api_route(LOGIN_PATH, answer, methods=["POST"], response_model=None)
 
@@ -142,7 +148,7 @@ async def _no_such_route(request: Request, error: Exception) -> Response:
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:
-    # The server above logs it with its traceback; the client gets what Databricks would say, and the kind of error.
+    # The server above logs it with its traceback; the client gets what Databricks would say, and its kind.
     body = {
         "error_code": "INTERNAL_ERROR",
         "message": f"{type(error).__name__}; see server/api.log of the state folder.",

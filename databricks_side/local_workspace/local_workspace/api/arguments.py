@@ -11,8 +11,8 @@ from local_workspace.api.errors import InvalidParameter, MalformedRequest
 class Arguments:
     """The arguments of one call, asked for by name and type.
 
-    Clients of Databricks send numbers as text and booleans as `True`; both are taken, as Databricks does. The stock
-    Airflow hook sends the arguments of an asynchronous GET as a JSON body.
+    Clients of Databricks send numbers as text and booleans as `True`; both are taken, as Databricks does. The
+    stock Airflow hook sends the arguments of an asynchronous GET as a JSON body.
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:

@@ -13,10 +13,13 @@ from local_workspace.api.logins import Logins
 from local_workspace.api.principals import Principal, Principals
 
 LOGIN_PATH = "/login"
+# What the SDK asks before it has a token: nothing is said there but that this is a workspace.
+DISCOVERY_PATH = "/.well-known/databricks-config"
+_OPEN = (LOGIN_PATH, DISCOVERY_PATH)
 
 
 class Gate:
-    """Authenticates by bearer token, or, for the pages that people read, by the cookie of a login; counts calls."""
+    """Authenticates by bearer token, or, for the pages, by the cookie of a login; counts calls."""
 
     def __init__(self, app: ASGIApp, principals: Principals, logins: Logins, counts: CallCounts) -> None:
         self._app = app
@@ -26,12 +29,12 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if it may, answer it if not."""
-        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] == LOGIN_PATH):
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in _OPEN):
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
             raise RuntimeError(f"The workspace serves HTTP only, not {scope['type']}.")
-        is_page = not scope["path"].startswith(("/api/", "/local/"))
+        is_page = scope["path"] == "/" or scope["path"].startswith("/jobs/")
         caller = self._caller(scope["headers"], is_page)
         if caller is None:
             await self._refuse(scope, send, is_page)
@@ -49,7 +52,7 @@ class Gate:
         scheme, _, token = values.get(b"authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._principals.authenticate(token.strip())
-        # A cookie opens pages only, and pages only read: no other site can make a browser change anything here.
+        # A cookie opens pages only, and pages only read: no other site can make a browser change anything.
         return self._logins.find(values.get(b"cookie", "")) if is_page else None
 
     async def _refuse(self, scope: Scope, send: Send, is_page: bool) -> None:

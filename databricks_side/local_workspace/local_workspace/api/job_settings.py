@@ -1,7 +1,8 @@
 """Job settings: which are understood, what Databricks fills in, and a clear refusal of all others.
 
-A setting is *kept* (it works here), *noted* (stored and given back; it chooses compute or labels, and there is one
-engine here, so it changes nothing that a run computes), or refused with 501 and its name. Never dropped in silence.
+A setting is *kept* (it works here), *noted* (stored and given back; it chooses compute or labels, and there
+is one engine here, so it changes nothing that a run computes), or refused with 501 and its name. Never
+dropped in silence.
 """
 
 import json
@@ -34,7 +35,8 @@ _TASK_KEPT = {
     "min_retry_interval_millis", "retry_on_timeout", *TASK_KINDS,
 }  # fmt: skip
 _TASK_NOTED = {
-    "description", "job_cluster_key", "existing_cluster_id", "new_cluster", "disable_auto_optimization", "compute",
+    "description", "job_cluster_key", "existing_cluster_id", "new_cluster", "disable_auto_optimization",
+    "compute",
 }  # fmt: skip
 # Harmless when they say nothing: an empty list of addresses, a schedule that is paused.
 _EMPTY_ONLY = {"email_notifications", "webhook_notifications", "notification_settings", "health"}
@@ -53,7 +55,7 @@ REFERENCES = ("job.id", "job.name", "job.run_id", "task.name", "task.run_id", "t
 def checked_settings(given: Settings, version: str) -> Settings:
     """The settings to store: all of them understood, with the defaults that Databricks fills in.
 
-    `version` is the API's: jobs made by 2.2 queue their runs unless told otherwise, those of 2.0 and 2.1 do not.
+    `version` is the API's: jobs made by 2.2 queue their runs unless told otherwise, others do not.
     """
     _refuse_unknown(given, _KEPT | _NOTED, "job setting")
     settings = {key: value for key, value in given.items() if value is not None}

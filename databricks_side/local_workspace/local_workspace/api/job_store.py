@@ -43,7 +43,7 @@ class Job:
         )
 
     def view(self, expand_tasks: bool = True) -> dict[str, Any]:
-        """The job as the API shows it. A list without `expand_tasks` leaves out what Databricks may leave out."""
+        """The job as the API shows it; without `expand_tasks`, less whatever Databricks may leave out."""
         settings = self.settings
         if not expand_tasks:
             hidden = ("tasks", "parameters", "job_clusters", "environments")
@@ -100,7 +100,8 @@ class Jobs:
         with self._state.writing() as db:
             run_as = _run_as(db, caller, settings, caller.name)
             db.execute(
-                "INSERT INTO jobs (job_id, name_key, creator, run_as, created_at, settings) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs (job_id, name_key, creator, run_as, created_at, settings)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
                 (job_id, settings["name"].casefold(), caller.name, run_as, now_ms(), json.dumps(settings)),
             )
             permissions.put_grants(db, job_id, grants, replace=True)

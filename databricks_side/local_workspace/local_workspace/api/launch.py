@@ -27,7 +27,7 @@ class TaskResult:
 
 
 class Launcher:
-    """Starts, watches and ends the processes of task runs through the runner and the folders `runs/<task_run_id>`."""
+    """Starts, watches and ends the processes of task runs, through the runner and their folders."""
 
     def __init__(self, folder: Path, host: str) -> None:
         self._state_folder = folder

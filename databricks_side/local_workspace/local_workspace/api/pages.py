@@ -34,8 +34,9 @@ _TURN = (
 
 def _page(title: str, body: str, script: str = "", status: int = 200) -> HTMLResponse:
     html = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"
-        f"<h1><a href=/>Local workspace</a></h1><h2>{escape(title)}</h2>{body}<script>{script}</script></html>"
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
+        f"<style>{_STYLE}</style><h1><a href=/>Local workspace</a></h1><h2>{escape(title)}</h2>{body}"
+        f"<script>{script}</script></html>"
     )
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; form-action 'self'"
     return HTMLResponse(html, status, {"Content-Security-Policy": policy, "X-Frame-Options": "DENY"})
@@ -103,7 +104,8 @@ def run_page(call: Call) -> Answer:
     for task_run in runs.task_runs(run["run_id"]):
         log, _ = call.workspace.launcher.log(task_run["task_run_id"], LOG_BYTES)
         parts.append(
-            f"<h3>{escape(task_run['task_key'])} (run {task_run['task_run_id']}, attempt {task_run['attempt']})</h3>"
+            f"<h3>{escape(task_run['task_key'])} "
+            f"(run {task_run['task_run_id']}, attempt {task_run['attempt']})</h3>"
             f"<p>{_state(task_run, False)}<pre>{escape(log)}</pre>"
         )
     name = json.loads(run["settings"])["name"]
@@ -119,9 +121,10 @@ def _number(text: str) -> int:
 def login_form(target: str, problem: str = "") -> HTMLResponse:
     """The form that asks for a token."""
     form = (
-        f"<p>{escape(problem)}<form method=post action='{LOGIN_PATH}'><input type=hidden name=next value='{escape(target)}'>"
-        "<label>Access token (<code>local-workspace token</code> prints it): <input type=password name=token autofocus "
-        "size=50></label> <button>Log in</button></form>"
+        f"<p>{escape(problem)}<form method=post action='{LOGIN_PATH}'>"
+        f"<input type=hidden name=next value='{escape(target)}'>"
+        "<label>Access token (<code>local-workspace token</code> prints it): "
+        "<input type=password name=token autofocus size=50></label> <button>Log in</button></form>"
     )
     return _page("Log in", form, status=401 if problem else 200)
 

@@ -30,7 +30,7 @@ def level_of(db: sqlite3.Connection, caller: Principal, job_id: int) -> str | No
 
 
 def require(db: sqlite3.Connection, caller: Principal, job_id: int, least: str) -> None:
-    """Refuse unless the caller has at least that level. Asked before whether the job exists, as Databricks does."""
+    """Refuse unless the caller has that level; asked before whether the job exists, as on Databricks."""
     level = level_of(db, caller, job_id)
     if level is not None and LEVELS.index(level) >= LEVELS.index(least):
         return

@@ -50,10 +50,11 @@ class Principals:
             )
 
     def authenticate(self, token: str) -> Principal | None:
-        """The principal that the token stands for, or None. Takes as long for a wrong secret as for a right one."""
+        """The principal that the token stands for, or None; in the same time for any wrong secret."""
         token_id, secret = token[len(_PREFIX) :][:_ID_LENGTH], token[len(_PREFIX) + _ID_LENGTH :]
         row = self._state.reading.execute(
-            "SELECT t.secret_hash, p.* FROM tokens t JOIN principals p ON p.name = t.principal WHERE t.token_id = ?",
+            "SELECT t.secret_hash, p.* FROM tokens t JOIN principals p ON p.name = t.principal"
+            " WHERE t.token_id = ?",
             (token_id,),
         ).fetchone()
         expected = b"\0" * 32 if row is None else row["secret_hash"]
@@ -62,10 +63,11 @@ class Principals:
 
 
 def mint_token(db: sqlite3.Connection, principal: str, task_run_id: int | None = None) -> str:
-    """A new token of the principal, for ever or for as long as the task run lives; only its hash is stored."""
+    """A new token, for ever or for as long as the task run lives; only its hash is stored."""
     token_id, secret = secrets.token_hex(_ID_LENGTH // 2), secrets.token_hex(16)
     db.execute(
-        "INSERT INTO tokens (token_id, secret_hash, principal, task_run_id, created_at) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO tokens (token_id, secret_hash, principal, task_run_id, created_at)"
+        " VALUES (?, ?, ?, ?, ?)",
         (token_id, _hash(secret), principal, task_run_id, now_ms()),
     )
     return f"{_PREFIX}{token_id}{secret}"
@@ -91,9 +93,9 @@ def read_tokens(folder: Path) -> dict[str, str]:
 
 
 def issue_tokens(state: State, names: list[str]) -> dict[str, str]:
-    """Make sure that the admin and each of `names` is a principal with a token, and return all tokens there are.
+    """Make sure that the admin and each of `names` is a principal with a token; return all tokens.
 
-    A token that works is kept. One that was lost with its file is replaced, because its hash cannot give it back.
+    A token that works is kept. One lost with its file is replaced: its hash cannot give it back.
     """
     principals = Principals(state)
     tokens = read_tokens(state.folder)

@@ -32,7 +32,7 @@ class Steps:
 def next_steps(settings: Settings, tasks: Sequence[TaskState], ending: str | None) -> Steps:
     """The steps that follow from the tasks' states.
 
-    `ending` is CANCELED or TIMEDOUT once somebody or the clock has asked for the run's end: then nothing new starts.
+    `ending` is CANCELED or TIMEDOUT once the run's end has been asked for: then nothing new starts.
     """
     latest = {task.task_key: task for task in sorted(tasks, key=lambda task: task.attempt)}
     steps = Steps()

@@ -54,7 +54,8 @@ def end_run(db: sqlite3.Connection, run_id: int, result: str, message: str) -> N
 def end_task(db: sqlite3.Connection, task_run_id: int, result: str, message: str) -> None:
     """The task run is over."""
     db.execute(
-        "UPDATE task_runs SET state = 'TERMINATED', result = ?, message = ?, ended_at = ? WHERE task_run_id = ?",
+        "UPDATE task_runs SET state = 'TERMINATED', result = ?, message = ?, ended_at = ?"
+        " WHERE task_run_id = ?",
         (result, message, now_ms(), task_run_id),
     )
 
@@ -147,8 +148,10 @@ class Runs:
         rows = self._state.reading.execute(
             "SELECT runs.* FROM runs JOIN jobs ON jobs.job_id = runs.job_id WHERE runs.deleted_at IS NULL"
             " AND (:before IS NULL OR runs.seq < :before) AND (:job_id IS NULL OR runs.job_id = :job_id)"
-            " AND (NOT :active OR runs.state <> 'TERMINATED') AND (NOT :completed OR runs.state = 'TERMINATED')"
-            " AND (:since IS NULL OR runs.created_at >= :since) AND (:until IS NULL OR runs.created_at <= :until)"
+            " AND (NOT :active OR runs.state <> 'TERMINATED')"
+            " AND (NOT :completed OR runs.state = 'TERMINATED')"
+            " AND (:since IS NULL OR runs.created_at >= :since)"
+            " AND (:until IS NULL OR runs.created_at <= :until)"
             f" AND (:is_admin OR {permissions.VISIBLE}) ORDER BY runs.seq DESC LIMIT :limit",
             {
                 "before": seq_of_token(token),
@@ -194,7 +197,8 @@ class Runs:
 def cancel_runs_of(db: sqlite3.Connection, job_id: int, queued_only: bool = False) -> None:
     """Ask for the end of all runs of a job that are not over."""
     for run in db.execute(
-        "SELECT run_id, state FROM runs WHERE job_id = ? AND state <> 'TERMINATED' AND (NOT ? OR state = 'QUEUED')",
+        "SELECT run_id, state FROM runs WHERE job_id = ? AND state <> 'TERMINATED'"
+        " AND (NOT ? OR state = 'QUEUED')",
         (job_id, queued_only),
     ).fetchall():
         _cancel(db, run)
@@ -204,7 +208,7 @@ def _cancel(db: sqlite3.Connection, run: sqlite3.Row) -> None:
     run_id, state = run["run_id"], run["state"]
     if state in ("TERMINATED", "TERMINATING"):
         return
-    # Tasks that have no process yet end here; the scheduler ends the processes of the others, and then the run.
+    # Tasks that have no process yet end here; the scheduler ends the others' processes, and then the run.
     waiting = db.execute(
         "SELECT task_run_id FROM task_runs WHERE run_id = ? AND state IN ('BLOCKED', 'PENDING')", (run_id,)
     ).fetchall()
@@ -224,7 +228,8 @@ def _run_of_token(db: sqlite3.Connection, token: str | None) -> int | None:
     if token is None:
         return None
     row = db.execute(
-        "SELECT t.run_id, r.deleted_at FROM idempotency_tokens t JOIN runs r ON r.run_id = t.run_id WHERE t.token = ?",
+        "SELECT t.run_id, r.deleted_at FROM idempotency_tokens t JOIN runs r ON r.run_id = t.run_id"
+        " WHERE t.token = ?",
         (token,),
     ).fetchone()
     if row is None:
@@ -245,8 +250,8 @@ def _insert_run(db: sqlite3.Connection, caller: Principal, job: Job, request: Ru
     values = job_values(job.job_id, run_id, settings["name"])
     parameters = run_parameters(declared_parameters(settings), request.job_parameters, values)
     db.execute(
-        "INSERT INTO runs (run_id, job_id, creator, run_as, settings, parameters, overrides, state, result, message,"
-        " created_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO runs (run_id, job_id, creator, run_as, settings, parameters, overrides, state, result,"
+        " message, created_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             run_id,
             job.job_id,

@@ -1,6 +1,6 @@
 """How a run looks from outside: the old `state` object and the newer `status`, out of one stored state.
 
-A stored state is one of QUEUED, BLOCKED, PENDING, RUNNING, TERMINATING, TERMINATED; a TERMINATED one has a result.
+A stored state is one of QUEUED, BLOCKED, PENDING, RUNNING, TERMINATING, TERMINATED; the last has a result.
 """
 
 import json

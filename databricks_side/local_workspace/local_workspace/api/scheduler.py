@@ -1,7 +1,8 @@
 """What moves runs on: queue to place, place to process, process to result.
 
-One thread owns it. All it knows is in the state file and in the folders of the runs, so that it goes on after a
-`kill -9` where it stopped: a task marked RUNNING without a process is started again, which the runner makes one start.
+One thread owns it. All it knows is in the state file and in the folders of the runs, so that it goes on
+after a `kill -9` where it stopped: a task marked RUNNING without a process is started again, which the
+runner makes one start.
 """
 
 import json
@@ -70,7 +71,7 @@ class Scheduler:
             try:
                 busy = self._tick()
             except (sqlite3.Error, OSError):
-                # A full disk or a moment's trouble must not end scheduling for good; it is told and tried again.
+                # A full disk or a moment's trouble must not end scheduling for good: told, and tried again.
                 log.exception("scheduling failed, trying again")
                 busy = False
             self._wake.wait(BUSY_PAUSE_SECONDS if busy else IDLE_PAUSE_SECONDS)
@@ -131,7 +132,7 @@ class Scheduler:
     def _is_settled(self, task_run_id: int) -> bool:
         """Whether the dead process's Spark session is gone too, so that the next run can have its checkpoint.
 
-        The runner sees to that in a moment; without runner or engine, there is nothing to wait for after a while.
+        The runner sees to that in a moment; without runner or engine there is nothing to wait for.
         """
         dead_since = self._dead_since.setdefault(task_run_id, time.monotonic())
         if not self._launcher.is_released(task_run_id) and time.monotonic() < dead_since + RELEASE_SECONDS:
@@ -173,7 +174,8 @@ class Scheduler:
                 (now_ms(), task_run["task_run_id"]),
             )
             db.execute(
-                "UPDATE runs SET state = 'RUNNING', message = '', started_at = coalesce(started_at, ?) WHERE run_id = ?",
+                "UPDATE runs SET state = 'RUNNING', message = '', started_at = coalesce(started_at, ?)"
+                " WHERE run_id = ?",
                 (now_ms(), task_run["run_id"]),
             )
             chosen.append((run, task_run, mint_token(db, run["run_as"], task_run["task_run_id"])))
@@ -206,7 +208,7 @@ class Scheduler:
             self._runner_again_at = time.monotonic() + RUNNER_PAUSE_SECONDS
 
     def _start_again(self, task_run: sqlite3.Row) -> None:
-        """Start a task that is marked RUNNING and has no process: this program or the runner ended in between."""
+        """Start a task that is marked RUNNING without a process: this program or the runner had ended."""
         if time.monotonic() < self._runner_again_at:
             return
         if self._launcher.is_prepared(task_run["task_run_id"]):

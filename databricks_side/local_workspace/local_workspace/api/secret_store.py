@@ -1,4 +1,4 @@
-"""Secrets and who may read them. Values are stored as they are: the state file is readable by its owner only."""
+"""Secrets and who may read them. Values are stored as they are: only its owner can read the state file."""
 
 import sqlite3
 from typing import Any
@@ -47,7 +47,8 @@ class Secrets:
             _require(db, caller, scope, "WRITE")
             db.execute(
                 "INSERT INTO secrets (scope, key, value, updated_at) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (scope, key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at",
+                " ON CONFLICT (scope, key) DO UPDATE SET value = excluded.value,"
+                " updated_at = excluded.updated_at",
                 (scope, key, value, now_ms()),
             )
 

@@ -17,13 +17,14 @@ _TIMESTAMP = "yyyy-MM-dd'T'HH:mm:ss.SSSXXX"
 _TIMESTAMP_NTZ = "yyyy-MM-dd'T'HH:mm:ss.SSS"
 _SCALARS = {
     "string": "string", "boolean": "boolean", "tinyint": "byte", "byte": "byte", "smallint": "short",
-    "short": "short", "int": "integer", "integer": "integer", "bigint": "long", "long": "long", "float": "float",
-    "real": "float", "double": "double", "date": "date", "timestamp": "timestamp", "timestamp_ltz": "timestamp",
-    "timestamp_ntz": "timestamp_ntz", "binary": "binary", "void": "void",
+    "short": "short", "int": "integer", "integer": "integer", "bigint": "long", "long": "long", 
+    "float": "float", "real": "float", "double": "double", "date": "date", "timestamp": "timestamp",
+    "timestamp_ltz": "timestamp", "timestamp_ntz": "timestamp_ntz", "binary": "binary", "void": "void",
 }  # fmt: skip
 _DECIMAL = re.compile(r"(?:decimal|dec|numeric)(?:\s*\(\s*(\d{1,2})\s*(?:,\s*(\d{1,2})\s*)?\))?")
 _TYPE_NAMES = {
-    "tinyint": "BYTE", "smallint": "SHORT", "int": "INT", "bigint": "LONG", "void": "NULL", "timestamp_ntz": "TIMESTAMP",
+    "tinyint": "BYTE", "smallint": "SHORT", "int": "INT", "bigint": "LONG", "void": "NULL",
+    "timestamp_ntz": "TIMESTAMP",
 }  # fmt: skip
 _TRUE, _FALSE = {"true", "t", "yes", "y", "1"}, {"false", "f", "no", "n", "0"}
 
@@ -74,7 +75,8 @@ def _literal(parameter: dict[str, Any]) -> "Column":
         return Column(LiteralExpression(value, data_type))
     except (ValueError, ArithmeticError, AssertionError) as error:
         raise ParameterError(
-            f"[CAST_INVALID_INPUT] The value of parameter {parameter['name']!r} is no {parameter['type']}: {text!r}"
+            f"[CAST_INVALID_INPUT] The value of parameter {parameter['name']!r} is no {parameter['type']}: "
+            f"{text!r}"
         ) from error
 
 
@@ -143,7 +145,7 @@ def _upper_types(data_type: "DataType") -> str:
 
 
 def as_strings(frame: "DataFrame", schema: "StructType") -> "DataFrame":
-    """The frame with each column written as the statement API writes it; Spark does it, so that the words are its own."""
+    """The frame with each column written as the statement API writes it; the words are Spark's own."""
     if not schema.fields:
         return frame
     unique = frame.toDF(*(f"c{position}" for position in range(len(schema.fields))))  # names may stand twice

@@ -195,8 +195,8 @@ def _collected(frame: Any, schema: "StructType", request: StatementRequest) -> R
             return Result(described, chunks, True)
         if total > MAX_INLINE_BYTES:
             raise ResultTooLarge(
-                "Inline byte limit exceeded. Statements executed with disposition=INLINE can have a result size of at "
-                f"most {MAX_INLINE_BYTES} bytes. Limit the rows, or give a byte_limit."
+                "Inline byte limit exceeded. Statements executed with disposition=INLINE can have a result "
+                f"size of at most {MAX_INLINE_BYTES} bytes. Limit the rows, or give a byte_limit."
             )
         if not chunks or in_chunk + size > CHUNK_BYTES:
             chunks.append([])

@@ -13,8 +13,8 @@ from local_workspace.api.workspace import check_warehouse
 
 MAX_STATEMENT_BYTES = 16 * 1024 * 1024
 _KNOWN = (
-    "statement", "warehouse_id", "catalog", "schema", "parameters", "row_limit", "byte_limit", "disposition", "format",
-    "wait_timeout", "on_wait_timeout", "query_tags",
+    "statement", "warehouse_id", "catalog", "schema", "parameters", "row_limit", "byte_limit", "disposition",
+    "format", "wait_timeout", "on_wait_timeout", "query_tags",
 )  # fmt: skip
 
 

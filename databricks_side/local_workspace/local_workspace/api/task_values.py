@@ -7,7 +7,7 @@ _REFERENCE = re.compile(r"\{\{\s*((?:job|task)\.[^{}\s]+)\s*\}\}")
 
 
 def resolved(text: str, values: Mapping[str, str]) -> str:
-    """The text with every reference that has a value replaced by it, once: a value is never read as a reference.
+    """The text with every reference that has a value replaced by it, once: no value is read again.
 
     >>> resolved("--id={{job.parameters.trigger_id}}", {"job.parameters.trigger_id": "{{job.id}}"})
     '--id={{job.id}}'
@@ -29,5 +29,5 @@ def run_parameters(
 
 
 def widgets(base: Mapping[str, str], pushed: Mapping[str, str]) -> dict[str, str]:
-    """A notebook's widgets: its own parameters, and the job's on top of them, as Databricks pushes them down."""
+    """A notebook's widgets: its own parameters, and on top the job's, as Databricks pushes them down."""
     return {**base, **pushed}

@@ -1,4 +1,4 @@
-"""The small calls: who am I, which warehouses and Spark versions are there, permissions, and the call counts."""
+"""The small calls: who am I, warehouses, Spark versions, permissions of jobs, and the call counts."""
 
 from importlib.metadata import version
 from typing import Any
