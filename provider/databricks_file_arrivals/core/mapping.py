@@ -89,7 +89,7 @@ class WorkflowMapping:
         return cls(tuple(rules), tuple(sorted(problems, key=str)))
 
 
-_Age = tuple[datetime, bool, str, str]
+_Age = tuple[datetime, bool, str]
 
 
 def _age(row: Mapping[str, Any], rule: MappingRule) -> _Age:
@@ -98,7 +98,7 @@ def _age(row: Mapping[str, Any], rule: MappingRule) -> _Age:
     changed = row.get("last_updated_ts") or _NEVER
     if changed.tzinfo is None:
         changed = changed.replace(tzinfo=timezone.utc)
-    return (changed, rule.active, json.dumps(rule.parameters, sort_keys=True), rule.directory)
+    return (changed, rule.active, json.dumps(rule.parameters, sort_keys=True))
 
 
 def _describe(row: Mapping[str, Any]) -> str:
