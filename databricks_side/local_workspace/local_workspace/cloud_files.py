@@ -80,6 +80,10 @@ COLUMNS = {
 }
 DEFAULT_MAX_FILES = 1000  # Auto Loader's
 FILES_PER_PARTITION = 10_000
+QUOTED = re.compile(
+    r"[^A-Za-z0-9/!$&'()*+,;=:@._~\-\u00a1-\U0010ffff]"
+    r"|[\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+)
 BYTE_UNITS: dict[str, int] = {"": 1, **{unit: int(1024**n) for n, unit in enumerate("kmgtp", start=1)}}
 
 
@@ -325,7 +329,7 @@ def _record_batch(files: Sequence[SeenFile], content: bool) -> Any:
     modified = pa.array([file.modified_ms * 1000 for file in files], pa.timestamp("us", "UTC"))
     sizes = pa.array([file.size for file in files], pa.int64())
     metadata = {
-        "file_path": pa.array(["file://" + encoded(file.path) for file in files], pa.string()),
+        "file_path": pa.array(["file:" + encoded(file.path) for file in files], pa.string()),
         "file_name": pa.array([encoded(file.path.rpartition("/")[2]) for file in files], pa.string()),
         "file_size": sizes,
         "file_block_start": pa.array([0] * len(files), pa.int64()),
@@ -340,8 +344,8 @@ def _record_batch(files: Sequence[SeenFile], content: bool) -> Any:
 
 
 def encoded(path: str) -> str:
-    """The path as a URI has it, quoted as java.net.URI does."""
-    return quote(path, safe="/!$&'()*+,;=:@-._~")
+    """The path as a URI has it, quoted as java.net.URI does: letters beyond ASCII stay, spaces do not."""
+    return QUOTED.sub(lambda match: quote(match[0], safe=""), path)
 
 
 class CloudFiles(DataSource):

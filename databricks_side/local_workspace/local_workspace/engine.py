@@ -78,6 +78,11 @@ class Engine:
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
+    def state(self) -> Path:
+        """The state folder."""
+        return self._state
+
+    @property
     def remote(self) -> str:
         """What a Connect client is given: sc://127.0.0.1:PORT."""
         return f"sc://127.0.0.1:{self._recorded()['port']}"
