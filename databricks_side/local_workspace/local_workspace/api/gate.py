@@ -43,7 +43,7 @@ class Gate:
         await self._app(scope, receive, send)
         route = scope.get("route")
         path = getattr(route, "path", "(not implemented)")
-        self._counts.add(scope["method"], path)
+        self._counts.add(scope["method"], path, caller.name)
 
     def _caller(self, headers: Iterable[tuple[bytes, bytes]], is_page: bool) -> Principal | None:
         values = {

@@ -111,9 +111,10 @@ def _job_id(call: Call) -> int:
 
 
 def count_calls(call: Call) -> Answer:
-    """GET /local/calls"""
+    """GET /local/calls: of all callers together, or of one `principal`"""
     call.require_admin("read the call counts")
-    return dict(call.workspace.counts.as_dict())
+    call.arguments.only("principal")
+    return dict(call.workspace.counts.as_dict(call.arguments.optional_text("principal")))
 
 
 ROUTES = [
