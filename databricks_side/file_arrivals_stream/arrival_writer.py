@@ -6,10 +6,9 @@ import logging
 from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from databricks_file_arrivals.core.errors import StatementFailed, StreamRefused
-from databricks_file_arrivals.core.tables import ARRIVALS, Names
+from databricks_file_arrivals.core.tables import Names
 from file_arrivals_stream.checkpoint import stream_id
 from file_arrivals_stream.spark_sql import SparkSql
 
@@ -17,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 # Another stream that starts at the same moment writes the same small table.
 REGISTER_TRIES = 5
+BATCH = "file_arrivals_batch"
 
 
 @dataclass(slots=True)
@@ -38,7 +38,8 @@ class ArrivalWriter:
         sql = SparkSql(batch.sparkSession)
         if self._stream_id is None:
             self._stream_id = self._register(sql, names)
-        rows = self._rows(sql, names, batch, self._stream_id, batch_id)
+        batch.createOrReplaceTempView(BATCH)
+        rows = self._rows(sql, names, self._stream_id, batch_id)
         if rows.isEmpty():
             return
         (
@@ -49,21 +50,26 @@ class ArrivalWriter:
             .saveAsTable(names.arrivals.sql)
         )
 
-    def _rows(self, sql: SparkSql, names: Names, batch: DataFrame, stream: str, batch_id: int) -> DataFrame:
-        if self.leave_out:
-            known = sql.spark.table(names.arrivals.sql).where(F.col("stream_id").isin(*self.leave_out))
-            same = ["path", "file_size", "modified_at"]
-            batch = batch.join(known.select(*same), on=same, how="left_anti")
-        return batch.select(
-            F.lit(stream).alias("stream_id"),
-            F.lit(batch_id).cast("bigint").alias("batch_id"),
-            F.lit(self.root).alias("root"),
-            "directory",
-            "path",
-            "file_size",
-            "modified_at",
-            F.current_timestamp().alias("logged_at"),
-        ).select(*[column.name for column in ARRIVALS.columns])
+    def _rows(self, sql: SparkSql, names: Names, stream: str, batch_id: int) -> DataFrame:
+        return sql.frame(
+            f"""SELECT :stream_id AS stream_id, CAST(:batch_id AS BIGINT) AS batch_id, :root AS root,
+  directory, path, file_size, modified_at, current_timestamp() AS logged_at
+FROM {BATCH} b {self._not_logged(names)}""",
+            {
+                "stream_id": stream,
+                "batch_id": batch_id,
+                "root": self.root,
+                **{f"other{n}": other for n, other in enumerate(self.leave_out)},
+            },
+        )
+
+    def _not_logged(self, names: Names) -> str:
+        if not self.leave_out:
+            return ""
+        others = ", ".join(f":other{n}" for n in range(len(self.leave_out)))
+        return f"""LEFT ANTI JOIN (
+  SELECT path, file_size, modified_at FROM {names.arrivals.sql} WHERE stream_id IN ({others})
+) a ON a.path = b.path AND a.file_size <=> b.file_size AND a.modified_at <=> b.modified_at"""
 
     def _register(self, sql: SparkSql, names: Names) -> str:
         """The stream's id, once its row stands in `<log_table>_streams`."""

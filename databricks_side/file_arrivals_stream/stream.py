@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from databricks_file_arrivals.core.errors import FileArrivalsError, WorkspaceError
@@ -73,11 +72,11 @@ def arriving_files(spark: SparkSession, settings: StreamSettings) -> DataFrame:
         spark.readStream.format("cloudFiles")
         .options(**settings.source.values)
         .load(settings.monitored_directory)
-        .select(
+        .selectExpr(
             "path",
-            F.expr(DIRECTORY).alias("directory"),
-            F.col("length").alias("file_size"),
-            F.col("modificationTime").alias("modified_at"),
+            f"{DIRECTORY} AS directory",
+            "length AS file_size",
+            "modificationTime AS modified_at",
         )
     )
 
