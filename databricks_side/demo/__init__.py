@@ -1,0 +1,1 @@
+"""The main job, end to end, on real parts: a local workspace, a real Airflow, a thousand files."""

@@ -1,0 +1,144 @@
+"""The demo, from the first process to the last line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+from demo.kill import check_kill, kill_operator
+from demo.landing import land
+from demo.processes import DemoError
+from demo.report import (
+    Reconciliation,
+    disagreements,
+    journey_table,
+    last_line,
+    outcome_table,
+    reconcile,
+    reconciliation_table,
+    spread,
+)
+from demo.scenario import Scenario, scenario
+from demo.screen import Screen, shown
+from demo.stage import CONSUMED_TABLE, LOG_TABLE, Stage, stage
+from demo.watch import Watch, accepted_at, told
+from demo.workspace import PRINCIPAL
+
+PATIENCE_SECONDS = 600.0
+
+
+def play(state: Path) -> int:
+    """Show the main job, end to end: 0 when every file was read by exactly the workflows that it is for."""
+    screen = Screen()
+    wanted = scenario()
+    with stage(state, screen) as made:
+        made.start()
+        made.deploy(wanted)
+        watch = Watch(made)
+        landed = _first_wave(made, watch, wanted)
+        landed |= _second_wave(made, watch, wanted)
+        line, good = _tell(made, watch, wanted, landed)
+    screen.plain(f"Tables, logs and files stay in {state}")
+    screen.plain(line)
+    return 0 if good else 1
+
+
+def _land(made: Stage, wanted: Scenario, wave: int) -> dict[str, float]:
+    files = wanted.wave(wave)
+    landed = land(made.landing, files)
+    folders = len({file.path.rpartition("/")[0] for file in files})
+    made.screen.say(f"wave {wave} has landed: {len(files)} files in {folders} directories")
+    return landed
+
+
+def _first_wave(made: Stage, watch: Watch, wanted: Scenario) -> dict[str, float]:
+    """Land the first wave, switch the DAG on, and kill its operator once."""
+    visible = sum(1 for file in wanted.visible if file.wave == 1)
+    landed = _land(made, wanted, 1)
+    watch.wait(lambda counts: counts.logged >= visible, "wave 1 is logged", PATIENCE_SECONDS)
+    made.airflow.unpause()
+    made.screen.say("the DAG file_arrivals is switched on")
+    kill = kill_operator(made)
+    watch.wait(lambda counts: counts.claimed, "Airflow's retry has finished the claim", PATIENCE_SECONDS)
+    made.screen.say(check_kill(made, kill))
+    return landed
+
+
+def _second_wave(made: Stage, watch: Watch, wanted: Scenario) -> dict[str, float]:
+    """Land the second wave while runs of the first are at work, and wait until everything is done."""
+    working = sum(1 for run in watch.runs() if not run.end_time)
+    landed = _land(made, wanted, 2)
+    made.screen.say(f"{working} runs of the first wave are still at work or wait for their turn")
+    made.screen.say(
+        "to come: one start is refused on purpose, which fails its task; the next DAG run goes on"
+    )
+    visible = len(wanted.visible)
+    watch.wait(lambda counts: counts.settled(visible), "everything is read", PATIENCE_SECONDS)
+    return landed
+
+
+def _tell(made: Stage, watch: Watch, wanted: Scenario, landed: Mapping[str, float]) -> tuple[str, bool]:
+    """Say what came of it: the last line, and whether all is as it should be."""
+    screen = made.screen
+    seconds = screen.seconds
+    runs, outcomes = watch.runs(), watch.outcomes()
+    found = reconcile(wanted.files, watch.reads())
+    screen.plain()
+    _tell_journey(made, watch, wanted, landed)
+    screen.table(outcome_table(outcomes))
+    screen.table(reconciliation_table(found))
+    wrong = [*_troubles(found), *disagreements(found, outcomes)]
+    try:
+        watch.check_runs()
+        told(runs)
+    except DemoError as error:
+        wrong.append(str(error))
+    for line in wrong:
+        screen.plain(f"WRONG: {line}")
+    calls = made.workspace.calls(PRINCIPAL)
+    made.memory.sample()
+    screen.plain(f"API calls of Airflow: {calls}, {calls / max(1, len(runs)):.1f} for each run")
+    screen.plain(f"peak memory of all processes: {made.memory}")
+    failed = sum(1 for run in made.airflow.dag_runs() if run["state"] == "failed")
+    screen.plain(f"DAG runs that failed because a start was refused, as intended: {failed}")
+    return last_line(found, outcomes, len(runs), seconds), not wrong
+
+
+def _troubles(found: Reconciliation) -> list[str]:
+    lines = [f"lost: {workflow} has not read {shown(path)}" for workflow, path in found.lost]
+    lines += [
+        f"doubled: {workflow} has read {shown(path)} once too often" for workflow, path in found.doubled
+    ]
+    return lines[:20]
+
+
+def _tell_journey(made: Stage, watch: Watch, wanted: Scenario, landed: Mapping[str, float]) -> None:
+    """The way of one file through the system, and how long all of them took until a run was accepted."""
+    rows = made.workspace.sql(
+        f"""SELECT c.workflow, c.path, c.read_at, c.trigger_id, a.logged_at, p.recorded_at AS planned_at
+FROM {CONSUMED_TABLE} c JOIN {LOG_TABLE}_arrivals a ON a.path = c.path
+JOIN {LOG_TABLE} p ON p.trigger_id = c.trigger_id AND p.status = 'PLANNED'"""
+    )
+    runs = told(watch.runs())
+    for wave in (1, 2):
+        paths = {str(made.landing / file.path) for file in wanted.wave(wave)}
+        waits = [
+            accepted_at(runs[row["trigger_id"]]).timestamp() - landed[path]
+            for row in rows
+            if (path := row["path"].removeprefix("file:")) in paths and row["trigger_id"] in runs
+        ]
+        made.screen.plain(f"from landing to accepted, wave {wave}: {spread(waits)}")
+    odd = [
+        row for row in rows if "\n" in row["path"] and "/2026/" in row["path"] and row["trigger_id"] in runs
+    ]
+    row = max(odd, key=lambda r: r["read_at"])
+    path = row["path"].removeprefix("file:")
+    steps = [
+        ("landed", datetime.fromtimestamp(landed[path], timezone.utc)),
+        ("logged by the stream", row["logged_at"]),
+        ("planned and claimed by the operator", row["planned_at"]),
+        (f"run of {row['workflow']} accepted by Databricks", accepted_at(runs[row["trigger_id"]])),
+        ("read by the run", row["read_at"]),
+    ]
+    made.screen.table(journey_table(watch.relative(row["path"]), steps))

@@ -1,0 +1,173 @@
+"""The processes that the demo starts: each with a log of its own, watched, and ended by its id."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+T = TypeVar("T")
+END_SECONDS = 40.0
+_OTHERS = ("AIRFLOW", "DATABRICKS_", "SPARK_", "PYTHONPATH")
+
+
+class DemoError(Exception):
+    """Raised when the demo cannot go on; the message says why, and where to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process that was started, and the file of what it prints. `ends`: it does its work and ends."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    ends: bool
+
+
+class Processes:
+    """All processes of one state folder, and those that an earlier demo left there when it was killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._record = folder / "processes.json"
+        self._children: list[Child] = []
+
+    def spawn(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        *,
+        ends: bool = False,
+    ) -> Child:
+        """Start a process in a session of its own: a Ctrl-C in the terminal is the demo's to handle."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=dict(environment),
+                start_new_session=True,
+            )
+        child = Child(name, process, log, ends)
+        self._children.append(child)
+        self._write_record()
+        return child
+
+    def finish(self, child: Child) -> None:
+        """Wait until a process that does its work and ends has done so. Raises DemoError when it failed."""
+        child.process.wait()
+        self.check()
+
+    def check(self) -> None:
+        """Raise DemoError when one of them has ended that should not, with the end of its log."""
+        for child in self._children:
+            code = child.process.poll()
+            if code is not None and not (child.ends and code == 0):
+                raise DemoError(f"{child.name} ended with {code}. {tail(child.log)}")
+
+    def tree(self) -> list[psutil.Process]:
+        """All processes that live, with those that they started."""
+        return _trees([child.process.pid for child in self._children if child.process.poll() is None])
+
+    def end(self) -> None:
+        """End all of them, the last started first, and whatever they started."""
+        while self._children:
+            child = self._children[-1]
+            if child.process.poll() is None:
+                _end([psutil.Process(child.process.pid)])
+            child.process.wait()
+            self._children.pop()
+            self._write_record()
+
+    def end_leftovers(self) -> None:
+        """End what a demo that was killed has left: found by process id and time of creation."""
+        if not self._record.exists():
+            return
+        for entry in reversed(json.loads(self._record.read_text())):
+            try:
+                process = psutil.Process(entry["pid"])
+                if abs(process.create_time() - entry["created"]) < 1:
+                    _end([process])
+            except psutil.NoSuchProcess:
+                continue
+        self._record.unlink()
+
+    def _write_record(self) -> None:
+        living = []
+        for child in self._children:
+            if child.process.poll() is None:
+                created = psutil.Process(child.process.pid).create_time()
+                living.append({"pid": child.process.pid, "created": created})
+        draft = self._record.with_suffix(".draft")
+        draft.write_text(json.dumps(living))
+        draft.replace(self._record)
+
+
+def _trees(roots: Sequence[int]) -> list[psutil.Process]:
+    found = []
+    for pid in roots:
+        try:
+            root = psutil.Process(pid)
+            found += [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def _end(roots: Sequence[psutil.Process]) -> None:
+    """Ask them to end, and kill what is left of their trees when they do not."""
+    everything = _trees([root.pid for root in roots])
+    for root in roots:
+        root.terminate()
+    _, left = psutil.wait_procs(everything, timeout=END_SECONDS)
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left, timeout=END_SECONDS)
+
+
+def until(
+    condition: Callable[[], T | None], what: str, processes: Processes, *, seconds: float, pause: float = 0.3
+) -> T:
+    """What the condition gives, once it gives something. Raises DemoError: too late, or a process ended."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        processes.check()
+        if time.monotonic() > deadline:
+            raise DemoError(f"Waited {seconds:.0f} s in vain until {what}.")
+        time.sleep(pause)
+
+
+def tail(log: Path, lines: int = 25) -> str:
+    """The end of a log, with its name."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return f"The end of {log}:\n" + "\n".join(text.splitlines()[-lines:])
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(binaries: Path, **more: str) -> dict[str, str]:
+    """The environment for a process: ours, without what is meant for other installations of these parts."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
+    direct = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"]))
+    path = f"{binaries}{os.pathsep}{ours.get('PATH', '')}"
+    return {**ours, "PATH": path, "NO_PROXY": direct, "no_proxy": direct, **more}

@@ -1,0 +1,140 @@
+"""How far everything is: what the tables and the Jobs API say, told when it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from databricks.sdk.service.jobs import BaseRun, RunResultState
+
+from demo.processes import DemoError, until
+from demo.report import Outcome, Read
+from demo.stage import CONSUMED_TABLE, LOG_TABLE, Stage
+
+PAUSE_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How far the arrivals, the claims and the runs are."""
+
+    logged: int
+    waiting: int
+    planned: int
+    epoch: int
+    claims: int
+    accepted: int
+    finished: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.logged} files logged, {self.planned} requests planned, {self.accepted} runs accepted, "
+            f"{self.finished} finished"
+        )
+
+    @property
+    def claimed(self) -> bool:
+        """Whether every claim that was won is finished."""
+        return self.epoch > 0 and self.claims == self.epoch
+
+    def settled(self, landed: int) -> bool:
+        """Whether all that landed is logged and claimed, and all runs have ended."""
+        return self.logged >= landed and self.waiting == 0 and self.claimed and self.finished == self.accepted
+
+
+class Watch:
+    """Looks, says what has changed, and waits."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._said = ""
+
+    def wait(self, condition: Callable[[Counts], bool], what: str, seconds: float) -> Counts:
+        """Wait until the counts are so. Raises DemoError: too late, or a process or the stream has ended."""
+
+        def look() -> Counts | None:
+            counts = self.look()
+            return counts if condition(counts) else None
+
+        return until(look, what, self._stage.processes, seconds=seconds, pause=PAUSE_SECONDS)
+
+    def look(self) -> Counts:
+        """The counts now; told when they are others than before."""
+        self._stage.check_stream()
+        row = self._stage.workspace.sql(
+            f"""SELECT (SELECT count(*) FROM {LOG_TABLE}_arrivals) AS logged,
+  (SELECT coalesce(sum(waiting_files), 0) FROM {LOG_TABLE}_lag WHERE consumer = :consumer) AS waiting,
+  (SELECT epoch FROM {LOG_TABLE}_consumers WHERE consumer = :consumer) AS epoch,
+  count(DISTINCT CASE WHEN status = 'PLANNED' THEN trigger_id END) AS planned,
+  count(DISTINCT CASE WHEN status = 'CLAIMED' THEN epoch END) AS claims
+FROM {LOG_TABLE}""",
+            {"consumer": "default"},
+        )[0]
+        runs = self.runs()
+        counts = Counts(**row, accepted=len(runs), finished=sum(1 for run in runs if run.end_time))
+        if str(counts) != self._said:
+            self._said = str(counts)
+            self._stage.screen.say(self._said)
+        return counts
+
+    def runs(self) -> list[BaseRun]:
+        """All runs of the workflows, the newest first."""
+        every = self._stage.workspace.client.jobs.list_runs(limit=25)
+        return [run for run in every if run.run_id != self._stage.stream_run]
+
+    def outcomes(self) -> list[Outcome]:
+        """The states of all requests, by status."""
+        rows = self._stage.workspace.sql(
+            "SELECT status, count(*) AS requests, sum(file_count) AS files "
+            f"FROM {LOG_TABLE}_latest GROUP BY status"
+        )
+        unstarted = self._stage.workspace.sql(
+            "SELECT status, count(*) AS requests, sum(file_count) AS files "
+            f"FROM {LOG_TABLE} WHERE trigger_id IS NULL AND status <> 'CLAIMED' GROUP BY status"
+        )
+        there = {row["status"] for row in rows}
+        return [Outcome(**row) for row in (*rows, *(r for r in unstarted if r["status"] not in there))]
+
+    def reads(self) -> list[Read]:
+        """What the workflows have read."""
+        rows = self._stage.workspace.sql(f"SELECT workflow, path, sha256 FROM {CONSUMED_TABLE}")
+        return [Read(row["workflow"], self.relative(row["path"]), row["sha256"]) for row in rows]
+
+    def relative(self, path: str) -> str:
+        """A path of the arrival log relative to the landing folder."""
+        return path.removeprefix("file:").removeprefix(f"{self._stage.landing}/")
+
+    def check_runs(self) -> None:
+        """Say which runs have failed, with the error of the first."""
+        failed = [run for run in self.runs() if not _succeeded(run)]
+        if not failed:
+            return
+        client = self._stage.workspace.client
+        task = (client.jobs.get_run(failed[0].run_id or 0).tasks or [])[0].run_id
+        output = client.jobs.get_run_output(task) if task else None
+        raise DemoError(
+            f"{len(failed)} runs have failed; the first is {failed[0].run_name}, run {failed[0].run_id}: "
+            f"{output.error if output else ''}\n{(output and output.error_trace) or ''}"
+        )
+
+
+def _succeeded(run: BaseRun) -> bool:
+    return run.state is not None and run.state.result_state is RunResultState.SUCCESS
+
+
+def accepted_at(run: BaseRun) -> datetime:
+    """When the Jobs API has accepted a run."""
+    return datetime.fromtimestamp((run.start_time or 0) / 1000, timezone.utc)
+
+
+def told(runs: Sequence[BaseRun]) -> dict[str, BaseRun]:
+    """The runs by the trigger_id that they were told. Raises DemoError when two have the same."""
+    found: dict[str, BaseRun] = {}
+    for run in runs:
+        for parameter in run.job_parameters or []:
+            if parameter.name == "trigger_id" and parameter.value:
+                if parameter.value in found:
+                    raise DemoError(f"Two runs were started for the request {parameter.value}.")
+                found[parameter.value] = run
+    return found
