@@ -1,5 +1,9 @@
-"""What all tests can use: one local workspace for the whole session."""
+"""What all tests can use: one local workspace and one Airflow home for the whole session."""
 
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +11,23 @@ import pytest
 
 from local_workspace.engine import setup
 from local_workspace.testing import RunningWorkspace, running_workspace
+
+pytest_plugins = ["tests.airflow_side"]
+
+# Airflow reads its home when it is imported, and this module is read before any test is.
+_AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-")
+os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).parents[1] / "dags")
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> str:
+    """Airflow's metadata database, migrated: the home that it is in."""
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return _AIRFLOW_HOME.name
 
 
 @pytest.fixture(scope="session")

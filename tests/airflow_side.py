@@ -1,0 +1,178 @@
+"""The Airflow side against the session's local workspace: a connection, a deployed log, jobs to start."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.service.iam import PermissionLevel
+from databricks.sdk.service.jobs import (
+    JobAccessControlRequest,
+    JobParameterDefinition,
+    QueueSettings,
+    SparkPythonTask,
+    Task,
+)
+
+from databricks_file_arrivals.core.deployment import deploy
+from databricks_file_arrivals.core.tables import Names
+from databricks_file_arrivals.hooks import FileArrivalsHook
+from databricks_file_arrivals.workspace.ledger import Ledger
+from local_workspace.testing import RunningWorkspace
+
+PRINCIPAL = "alice"
+
+
+def connection(workspace: RunningWorkspace, token: str, **changes: object) -> str:
+    """An Airflow connection to the workspace, as the environment variable holds it."""
+    parts: dict[str, object] = {
+        "conn_type": "databricks",
+        "host": "127.0.0.1",
+        "port": workspace.port,
+        "schema": "http",
+        "password": token,
+        "extra": {"http_path": f"/sql/1.0/warehouses/{workspace.warehouse_id}"},
+    }
+    return json.dumps({**parts, **changes})
+
+
+@pytest.fixture(scope="session")
+def databricks(workspace: RunningWorkspace) -> Iterator[RunningWorkspace]:
+    """The workspace, as Airflow's connection `databricks_default` of a principal who is not an admin."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_DATABRICKS_DEFAULT", connection(workspace, workspace.token(PRINCIPAL)))
+        logging.getLogger("airflow").setLevel(logging.WARNING)
+        yield workspace
+
+
+@pytest.fixture(scope="session")
+def hook(databricks: RunningWorkspace) -> FileArrivalsHook:
+    """The hook under test."""
+    return FileArrivalsHook()
+
+
+@pytest.fixture(scope="session")
+def admin(workspace: RunningWorkspace) -> WorkspaceClient:
+    """The unmodified SDK, as the administrator."""
+    return WorkspaceClient(host=workspace.url, token=workspace.token())
+
+
+@dataclass
+class Log:
+    """A deployed log, and ways to put arrivals into it."""
+
+    hook: FileArrivalsHook
+    names: Names
+    ledger: Ledger
+    batches: dict[str, int] = field(default_factory=dict)
+
+    def consumer(self) -> str:
+        """A consumer that has seen all that is logged so far."""
+        name = f"consumer-{uuid.uuid4().hex[:8]}"
+        self.ledger.make_consumer(name, "latest")
+        return name
+
+    def land(self, files: Mapping[str, int], stream: str | None = None, root: str = "/in") -> str:
+        """Log one batch: so many new files in each directory. Returns the stream's id."""
+        stream = stream or f"stream-{uuid.uuid4().hex[:8]}"
+        batch = self.batches[stream] = self.batches.get(stream, -1) + 1
+        rows = [
+            {"d": directory, "p": f"{directory}/{batch}-{i}.csv"}
+            for directory, count in files.items()
+            for i in range(count)
+        ]
+        self.hook.query(
+            f"INSERT INTO {self.names.arrivals.sql} SELECT :stream, :batch, :root, d, p, 10, "
+            "current_timestamp(), current_timestamp() "
+            "FROM (SELECT inline(from_json(:rows, 'ARRAY<STRUCT<d: STRING, p: STRING>>')))",
+            {"stream": stream, "batch": batch, "root": root, "rows": json.dumps(rows)},
+        )
+        return stream
+
+    def map(self, *rows: tuple[str | None, str | None, str | None]) -> None:
+        """Add rows to the mapping table: directory, workflow, active_ind."""
+        for directory, workflow, active in rows:
+            self.hook.query(
+                f"INSERT INTO {self.names.mapping.sql} "
+                "(directory, workflow_name, active_ind, last_updated_ts) "
+                "VALUES (:directory, :workflow, :active, current_timestamp())",
+                {"directory": directory, "workflow": workflow, "active": active},
+            )
+
+    def outcomes(self, consumer: str) -> dict[tuple[str, str | None], str]:
+        """The state of each request of a consumer, by directory and workflow."""
+        rows = self.hook.query(
+            f"SELECT directory, workflow_name, status FROM {self.names.log.derive('_latest').sql} "
+            "WHERE consumer = :consumer",
+            {"consumer": consumer},
+        )
+        return {(r["directory"], r["workflow_name"]): r["status"] for r in rows}
+
+
+@pytest.fixture(scope="session")
+def new_log(hook: FileArrivalsHook) -> Callable[[], Log]:
+    """Deploys logs, each in a schema of its own."""
+
+    def make() -> Log:
+        schema = f"main.log_{uuid.uuid4().hex[:10]}"
+        hook.query(f"CREATE SCHEMA {schema}")
+        deploy(hook, f"{schema}.workflow_mapping", f"{schema}.file_log")
+        names = Names.of(f"{schema}.file_log", f"{schema}.workflow_mapping")
+        return Log(hook, names, Ledger(hook, names))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def log(new_log: Callable[[], Log]) -> Log:
+    """A log that tests share; each has streams and consumers of its own in it."""
+    return new_log()
+
+
+DECLARED = ("trigger_id", "log_table", "directory", "file_count")
+
+
+@pytest.fixture(scope="session")
+def new_job(admin: WorkspaceClient, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., int]:
+    """Makes jobs that do nothing; the principal may start them unless `level` says less."""
+    script: Path = tmp_path_factory.mktemp("jobs") / "nothing.py"
+    script.write_text("pass\n")
+
+    def make(
+        name: str,
+        level: PermissionLevel | None = PermissionLevel.CAN_MANAGE_RUN,
+        declared: tuple[str, ...] = DECLARED,
+    ) -> int:
+        job = admin.jobs.create(
+            name=name,
+            tasks=[Task(task_key="t", spark_python_task=SparkPythonTask(python_file=str(script)))],
+            parameters=[JobParameterDefinition(name=p, default="") for p in declared],
+            queue=QueueSettings(enabled=True),
+        )
+        assert job.job_id is not None
+        if level is not None:
+            admin.jobs.update_permissions(
+                str(job.job_id),
+                access_control_list=[JobAccessControlRequest(user_name=PRINCIPAL, permission_level=level)],
+            )
+        return job.job_id
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def jobs(new_job: Callable[..., int]) -> dict[str, int]:
+    """Jobs of all kinds: two to start, one that may only be seen, two of one name."""
+    return {
+        "alpha": new_job("alpha"),
+        "beta": new_job("beta"),
+        "locked": new_job("locked", PermissionLevel.CAN_VIEW),
+        "twin": new_job("twin") and new_job("twin"),
+        "hidden": new_job("hidden", None),
+    }

@@ -1,0 +1,77 @@
+"""The operator as a task instance of a real DAG run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+
+from databricks_file_arrivals.operators import TriggerWorkflowsOperator
+from tests.airflow_side import Log
+
+
+@pytest.fixture
+def trigger_task(
+    airflow_db: str, new_log: Callable[[], Log], jobs: dict[str, int]
+) -> Callable[..., tuple[Log, Any]]:
+    """Runs a DAG of one operator on a new log: the log and the task instance."""
+
+    def run(
+        *rows: tuple[str | None, str | None, str | None], files: dict[str, int], **changes: Any
+    ) -> tuple[Log, Any]:
+        log = new_log()
+        log.map(*rows)
+        log.land(files)
+        with DAG("trigger_only", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+            TriggerWorkflowsOperator(
+                task_id="trigger",
+                log_table=str(log.names.log),
+                workflow_mapping_table=str(log.names.mapping),
+                **{"retries": 2, **changes},
+            )
+        dag_run = dag.test(logical_date=datetime.now(timezone.utc))
+        return log, dag_run.get_task_instance("trigger")
+
+    return run
+
+
+def test_it_returns_the_counts_and_stamps_the_rows(trigger_task: Callable[..., tuple[Log, Any]]) -> None:
+    log, task = trigger_task(("/in/a", "alpha", "Y"), files={"/in/a": 2, "/in/z": 1})
+    assert task.state == "success"
+    assert task.xcom_pull("trigger") == {
+        "epoch": 1,
+        "files": 3,
+        "mapping_problems": 0,
+        "planned": 1,
+        "triggered": 1,
+        "unmapped": 1,
+    }
+    rows = log.hook.query(f"SELECT DISTINCT dag_id, task_id, try_number FROM {log.names.log.sql}")
+    assert rows == [{"dag_id": "trigger_only", "task_id": "trigger", "try_number": 1}]
+
+
+def test_a_refusal_fails_the_task_once_all_others_are_recorded(
+    trigger_task: Callable[..., tuple[Log, Any]],
+) -> None:
+    log, task = trigger_task(
+        ("/in/a", "alpha", "Y"), ("/in/l", "locked", "Y"), files={"/in/a": 1, "/in/l": 1}
+    )
+    assert task.state == "failed" and task.try_number == 1, "a refusal is not retried by Airflow"
+    assert log.outcomes("default") == {("/in/a", "alpha"): "TRIGGERED", ("/in/l", "locked"): "ERROR"}
+
+
+def test_bad_mapping_rows_are_counted_and_the_others_work(
+    trigger_task: Callable[..., tuple[Log, Any]],
+) -> None:
+    log, task = trigger_task(
+        ("", "alpha", "Y"),
+        ("/in/b", "  ", "Y"),
+        ("/in/a", "alpha", "Y"),
+        ("/in/a", "alpha", "Y"),
+        files={"/in/a": 1, "/in/b": 1},
+    )
+    assert task.state == "success" and task.xcom_pull("trigger")["mapping_problems"] == 3
+    assert log.outcomes("default") == {("/in/a", "alpha"): "TRIGGERED", ("/in/b", None): "UNMAPPED"}

@@ -1,0 +1,360 @@
+"""The claim protocol on real Delta and a real Jobs API: whoever dies, each request is started once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from threading import Lock
+from typing import Any
+
+import pytest
+from databricks.sdk import WorkspaceClient
+
+from databricks_file_arrivals.core.errors import (
+    ClaimContended,
+    LedgerError,
+    StatementFailed,
+    WorkspaceUnavailable,
+)
+from databricks_file_arrivals.core.outcomes import LogRow, Status
+from databricks_file_arrivals.core.planning import Job
+from databricks_file_arrivals.hooks import FileArrivalsHook
+from databricks_file_arrivals.operators import JobsApi
+from databricks_file_arrivals.workspace.claims import Claimer, Options, Report, capped
+from databricks_file_arrivals.workspace.ledger import Batch, Ledger
+from tests.airflow_side import Log
+
+FILES = {"/in/a": 2, "/in/a/deep er/'q\"": 1, "/in/b": 1}
+REQUESTS = {("/in/a", "alpha"): "TRIGGERED", ("/in/a", "beta"): "TRIGGERED", ("/in/b", "beta"): "TRIGGERED"}
+
+
+class Died(BaseException):
+    """What a killed process would be: nothing catches it."""
+
+
+@dataclass
+class Sql:
+    """The hook, dying at one statement: before it has its effect or after."""
+
+    hook: FileArrivalsHook
+    at: str = ""
+    after: bool = False
+    raises: BaseException | None = None
+    nth: int = 1
+
+    def query(
+        self, statement: str, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        hit = bool(self.at) and statement.startswith(self.at) and self.raises is not None
+        if hit:
+            self.nth -= 1
+            hit = self.nth == 0
+        if hit and not self.after:
+            raise self.raises or Died
+        rows = self.hook.query(statement, parameters)
+        if hit:
+            raise self.raises or Died
+        return rows
+
+
+class Starter(JobsApi):
+    """The real Jobs API, counting, and dying or failing after so many starts."""
+
+    def __init__(
+        self, hook: FileArrivalsHook, dies_after: int | None = None, fails: frozenset[str] = frozenset()
+    ):
+        super().__init__(hook, connections=1)
+        self.started: Counter[str] = Counter()
+        self.dies_after = dies_after
+        self.fails = fails
+        self._lock = Lock()
+
+    def start(self, row: LogRow) -> int:
+        if row.workflow_name in self.fails:
+            raise WorkspaceUnavailable("no answer")
+        run = super().start(row)
+        with self._lock:
+            self.started[str(row.trigger_id)] += 1
+            if self.dies_after is not None and len(self.started) > self.dies_after:
+                raise Died
+        return run
+
+    def jobs_named(self, names: Iterable[str]) -> Mapping[str, Sequence[Job]]:
+        return super().jobs_named(names)
+
+
+@pytest.fixture(scope="module")
+def mapped(new_log: Callable[[], Log], jobs: dict[str, int]) -> Log:
+    """A log whose mapping has fan-out, an inactive row, workflows that cannot be started, and bad rows."""
+    log = new_log()
+    log.map(
+        ("/in/a", "alpha", "Y"),
+        ("/in/a/", "beta", "Y"),
+        ("b", "beta", "Y"),
+        ("/in/off", "alpha", "N"),
+        ("/in/missing", "no such job", "Y"),
+        ("/in/twin", "twin", "Y"),
+        ("/in/locked", "locked", "Y"),
+        ("/in/hidden", "hidden", "Y"),
+    )
+    return log
+
+
+def claim(
+    log: Log, consumer: str, sql: Sql | None = None, starter: Starter | None = None, **options: Any
+) -> Report:
+    """One operator's pass."""
+    ledger = Ledger(sql or Sql(log.hook), log.names)
+    given = Options(consumer, str(log.names.log), connections=1, **options)
+    return Claimer(ledger, starter or Starter(log.hook), given).run()
+
+
+def runs_of(admin: WorkspaceClient, jobs: dict[str, int], log: Log, consumer: str) -> Counter[str]:
+    """How many runs the workspace has for each trigger_id of a consumer."""
+    wanted = {
+        r["trigger_id"]
+        for r in log.hook.query(
+            f"SELECT trigger_id FROM {log.names.log.sql} WHERE consumer = :c AND trigger_id IS NOT NULL",
+            {"c": consumer},
+        )
+    }
+    found: Counter[str] = Counter()
+    for name in ("alpha", "beta"):
+        for run in admin.jobs.list_runs(job_id=jobs[name]):
+            told = {p.name: p.value for p in run.job_parameters or ()}.get("trigger_id")
+            if told in wanted:
+                found[str(told)] += 1
+    return found
+
+
+def test_every_kind_of_outcome_stands_in_the_log(
+    mapped: Log, admin: WorkspaceClient, jobs: dict[str, int]
+) -> None:
+    consumer = mapped.consumer()
+    elsewhere = {
+        "/in/off/x": 1,
+        "/in/missing": 1,
+        "/in/twin": 1,
+        "/in/locked": 1,
+        "/in/hidden": 1,
+        "/in/z/y": 3,
+    }
+    mapped.land({**FILES, **elsewhere})
+    report = claim(mapped, consumer)
+    assert mapped.outcomes(consumer) == {
+        **REQUESTS,
+        ("/in/off", "alpha"): "INACTIVE",
+        ("/in/missing", "no such job"): "NO_SUCH_WORKFLOW",
+        ("/in/twin", "twin"): "NO_SUCH_WORKFLOW",
+        ("/in/hidden", "hidden"): "NO_SUCH_WORKFLOW",
+        ("/in/locked", "locked"): "ERROR",
+        ("/in/z", None): "UNMAPPED",
+    }
+    assert len(report.refused) == 1 and "PERMISSION_DENIED" in report.refused[0]
+    assert set(runs_of(admin, jobs, mapped, consumer).values()) == {1}
+    again = claim(mapped, consumer)
+    assert again.counts == Counter() and again.epoch is None
+
+
+POINTS = {
+    "before the plan is appended": Sql(None, "INSERT", raises=Died()),  # type: ignore[arg-type]
+    "after the plan is appended": Sql(None, "INSERT", True, Died()),  # type: ignore[arg-type]
+    "after the epoch is taken": Sql(None, "UPDATE", True, Died()),  # type: ignore[arg-type]
+    "before the outcomes are recorded": Sql(None, "INSERT", raises=Died(), nth=2),  # type: ignore[arg-type]
+    "after the outcomes are recorded": Sql(None, "INSERT", True, Died(), nth=2),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_whoever_comes_next_finishes_what_died(
+    point: str, mapped: Log, admin: WorkspaceClient, jobs: dict[str, int]
+) -> None:
+    consumer = mapped.consumer()
+    mapped.land(FILES)
+    with pytest.raises(Died):
+        claim(mapped, consumer, replace(POINTS[point], hook=mapped.hook))
+    claim(mapped, consumer)
+    assert mapped.outcomes(consumer) == REQUESTS
+    runs = runs_of(admin, jobs, mapped, consumer)
+    assert sorted(runs.values()) == [1, 1, 1]
+
+
+def test_a_claim_that_died_between_two_starts_is_finished_with_the_same_tokens(
+    mapped: Log, admin: WorkspaceClient, jobs: dict[str, int]
+) -> None:
+    consumer = mapped.consumer()
+    mapped.land(FILES)
+    with pytest.raises(Died):
+        claim(mapped, consumer, starter=Starter(mapped.hook, dies_after=1))
+    mapped.map(("/in/b", "alpha", "Y"))  # the plan is stored: a rule that came later changes nothing of it
+    try:
+        claim(mapped, consumer)
+    finally:
+        mapped.hook.query(
+            f"DELETE FROM {mapped.names.mapping.sql} WHERE directory = '/in/b' AND workflow_name = 'alpha'"
+        )
+    assert mapped.outcomes(consumer) == REQUESTS
+    assert sorted(runs_of(admin, jobs, mapped, consumer).values()) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["not done", "done, answer lost"])
+def test_a_failed_compare_and_swap_is_decided_by_the_row(after: bool, mapped: Log) -> None:
+    consumer = mapped.consumer()
+    mapped.land(FILES)
+    lost = Sql(mapped.hook, "UPDATE", after, StatementFailed("FAILED", "", "no answer", retryable=True))
+    report = claim(mapped, consumer, lost)
+    assert report.counts["TRIGGERED"] == 3
+    row = mapped.ledger.consumer(consumer)
+    assert row is not None and row.epoch == report.epoch
+
+
+def test_who_loses_the_epoch_starts_nothing_of_its_plan(
+    mapped: Log, admin: WorkspaceClient, jobs: dict[str, int]
+) -> None:
+    consumer = mapped.consumer()
+    mapped.land(FILES)
+
+    class Overtaken(Ledger):
+        overtaken = False
+
+        def swap(self, row: Any, claim_id: str, cursor: Mapping[str, int]) -> None:
+            if not self.overtaken:
+                self.overtaken = True
+                claim(mapped, consumer)
+            super().swap(row, claim_id, cursor)
+
+    starter = Starter(mapped.hook)
+    given = Options(consumer, str(mapped.names.log), connections=1)
+    report = Claimer(Overtaken(mapped.hook, mapped.names), starter, given).run()
+    assert report.epoch is None and not starter.started
+    assert mapped.outcomes(consumer) == REQUESTS
+    assert sorted(runs_of(admin, jobs, mapped, consumer).values()) == [1, 1, 1]
+
+
+def test_who_loses_every_time_says_so(mapped: Log) -> None:
+    consumer = mapped.consumer()
+
+    class AlwaysOvertaken(Ledger):
+        def swap(self, row: Any, claim_id: str, cursor: Mapping[str, int]) -> None:
+            mapped.hook.query(
+                f"UPDATE {mapped.names.consumers.sql} SET epoch = epoch + 1 WHERE consumer = :c",
+                {"c": consumer},
+            )
+
+    mapped.land({"/in/z": 1})
+    with pytest.raises(ClaimContended, match="consumer of its own"):
+        Claimer(
+            AlwaysOvertaken(mapped.hook, mapped.names), Starter(mapped.hook), Options(consumer, "x")
+        ).run()
+
+
+def test_a_start_that_may_pass_leaves_the_claim_to_the_next_try(
+    mapped: Log, admin: WorkspaceClient, jobs: dict[str, int]
+) -> None:
+    consumer = mapped.consumer()
+    mapped.land(FILES)
+    failing = Starter(mapped.hook, fails=frozenset(["alpha"]))
+    with pytest.raises(WorkspaceUnavailable):
+        claim(mapped, consumer, starter=failing, last_try=False)
+    assert len(failing.started) == 2, "the others are started all the same"
+    claim(mapped, consumer)
+    assert mapped.outcomes(consumer) == REQUESTS
+    assert sorted(runs_of(admin, jobs, mapped, consumer).values()) == [1, 1, 1]
+
+
+def test_an_error_is_recorded_on_the_last_try_and_tried_again_later(mapped: Log) -> None:
+    consumer = mapped.consumer()
+    mapped.land(FILES)
+    report = claim(mapped, consumer, starter=Starter(mapped.hook, fails=frozenset(["alpha"])), last_try=True)
+    assert len(report.unavailable) == 1 and report.counts["ERROR"] == 1
+    row = mapped.ledger.consumer(consumer)
+    assert row is not None and row.next_due is not None and not row.overdue
+    assert claim(mapped, consumer).counts == Counter(), "its pause is not over"
+    given = Options(consumer, str(mapped.names.log), connections=1)
+    later = lambda: datetime.now(timezone.utc) + timedelta(minutes=2)  # noqa: E731  # a clock
+    assert Claimer(mapped.ledger, Starter(mapped.hook), given, now=later).run().counts == {"TRIGGERED": 1}
+    assert mapped.outcomes(consumer) == REQUESTS
+    row = mapped.ledger.consumer(consumer)
+    assert row is not None and row.next_due is None
+
+
+def test_a_claim_is_capped_by_whole_batches_and_the_rest_goes_next(mapped: Log) -> None:
+    consumer = mapped.consumer()
+    stream = mapped.land({"/in/a": 1, "/in/b": 1})
+    mapped.land({"/in/a": 2}, stream)
+    assert (
+        claim(mapped, consumer, max_directories=2).files == 3
+    )  # one of /in/a for alpha and for beta, one of /in/b
+    assert claim(mapped, consumer, max_directories=2).files == 4
+    assert claim(mapped, consumer, max_directories=2).epoch is None
+
+
+def test_capped_takes_at_least_one_batch_and_never_skips_one() -> None:
+    batches = [Batch("s", 0, 50), Batch("s", 1, 1), Batch("t", 4, 1), Batch("t", 5, 100), Batch("t", 6, 1)]
+    assert capped(batches, 10) == {"s": 0}
+    assert capped(batches, 52) == {"s": 1, "t": 4}
+    assert capped(batches, 1000) == {"s": 1, "t": 6}
+
+
+def test_a_plan_that_is_not_read_back_whole_starts_nothing(mapped: Log) -> None:
+    consumer = mapped.consumer()
+    mapped.land(FILES)
+
+    class Forgetful(Ledger):
+        def append(self, rows: Iterable[LogRow]) -> None:
+            super().append([r for r in rows if r.directory != "/in/b"])
+
+    starter = Starter(mapped.hook)
+    with pytest.raises(LedgerError, match="not all there"):
+        Claimer(Forgetful(mapped.hook, mapped.names), starter, Options(consumer, "x")).run()
+    assert not starter.started
+
+
+def test_a_consumer_made_later_starts_where_it_is_told(mapped: Log) -> None:
+    stream = mapped.land({"/in/z": 1})
+    latest, earliest, cursor = ("made-latest", "made-earliest", "made-at-a-cursor")
+    assert claim(mapped, latest).epoch is None
+    assert claim(mapped, earliest, start_from="earliest").files >= 1
+    row = mapped.ledger.consumer(latest)
+    assert row is not None
+    before = {**row.cursor, stream: row.cursor[stream] - 1}
+    assert claim(mapped, cursor, start_from=before).files == 1
+
+
+KILLED = """
+import os, signal, sys
+from databricks_file_arrivals.core.tables import Names
+from databricks_file_arrivals.hooks import FileArrivalsHook
+from databricks_file_arrivals.operators import JobsApi
+from databricks_file_arrivals.workspace.claims import Claimer, Options
+from databricks_file_arrivals.workspace.ledger import Ledger
+
+class Killed(JobsApi):
+    def start(self, row):
+        super().start(row)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+hook = FileArrivalsHook()
+names = Names.of(sys.argv[1], sys.argv[2])
+Claimer(Ledger(hook, names), Killed(hook, 1), Options(sys.argv[3], sys.argv[1], connections=1)).run()
+"""
+
+
+def test_a_process_killed_in_the_middle_of_a_claim_loses_and_doubles_nothing(
+    mapped: Log, admin: WorkspaceClient, jobs: dict[str, int]
+) -> None:
+    consumer = mapped.consumer()
+    mapped.land(FILES)
+    command = [sys.executable, "-c", KILLED, str(mapped.names.log), str(mapped.names.mapping), consumer]
+    died = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=120)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert set(mapped.outcomes(consumer).values()) == {Status.PLANNED.value}
+    claim(mapped, consumer)
+    assert mapped.outcomes(consumer) == REQUESTS
+    assert sorted(runs_of(admin, jobs, mapped, consumer).values()) == [1, 1, 1]

@@ -1,0 +1,162 @@
+"""What is written to the log's tables is what is read, on real Delta."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import fields, replace
+from datetime import datetime, timezone
+
+import pytest
+
+from databricks_file_arrivals.core.errors import BadInput, ConsumerDoubled, TableDiffers, TableMissing
+from databricks_file_arrivals.core.outcomes import LogRow, Range, Status, trigger_id
+from databricks_file_arrivals.core.tables import TRIGGER_LOG, VERSION_PROPERTY, Names
+from databricks_file_arrivals.workspace.ledger import Consumer, Ledger, newer_than
+from tests.airflow_side import Log
+
+ODD = "/in/it's; DROP TABLE x;--\n\"`\\ %41 é 名 $'{a}"
+WHEN = datetime(2026, 1, 2, 3, 4, 5, 678000, timezone.utc)
+
+
+def full_row(consumer: str, claim_id: str) -> LogRow:
+    """A row with a value in every column."""
+    row = LogRow(
+        status=Status.ERROR,
+        consumer=consumer,
+        claim_id=claim_id,
+        epoch=7,
+        directory=ODD,
+        table_name=ODD,
+        workflow_name=ODD,
+        run_id=2**40,
+        job_trigger_time=WHEN,
+        attempt=1,
+        rule_id="r",
+        stream_id="s",
+        from_batch=3,
+        to_batch=2**33,
+        directories={ODD: Range(2, 2**33), "/in/b": Range(-1, 0)},
+        file_pattern="*.csv",
+        excluded_patterns=("a*", "b?"),
+        file_count=3,
+        total_bytes=2**50,
+        first_arrival_at=WHEN,
+        last_arrival_at=WHEN,
+        job_id=2**50,
+        job_parameters={"directory": ODD, "": "empty"},
+        started_run_id=5,
+        replay_of="x",
+        error=ODD,
+        dag_id="d",
+        dag_run_id="dr",
+        task_id="t",
+        try_number=2,
+    )
+    return replace(row, trigger_id=trigger_id(row, 1))
+
+
+def consumer_at(consumer: str, claim_id: str) -> Consumer:
+    return Consumer(consumer, 7, claim_id, {}, 0, None, False)
+
+
+def test_the_fields_of_a_row_are_the_columns_of_the_table() -> None:
+    assert {f.name for f in fields(LogRow)} == {c.name for c in TRIGGER_LOG.columns}
+
+
+def test_a_row_comes_back_as_it_was_and_computes_the_same_token(log: Log) -> None:
+    row = full_row("round trip", "claim-1")
+    log.ledger.append([row])
+    (back,) = log.ledger.open_rows(consumer_at("round trip", "claim-1"))
+    assert replace(back, recorded_at=None) == row
+    assert back.recorded_at is not None
+    assert trigger_id(back, 1) == row.trigger_id
+
+
+def test_open_rows_are_those_of_the_claim_and_of_requests_with_errors(log: Log) -> None:
+    rows = [replace(full_row("open", f"claim-{i}"), epoch=i, trigger_id=f"t{i}") for i in (1, 2, 3)]
+    rows[1] = replace(rows[1], status=Status.TRIGGERED)
+    log.ledger.append([*rows, replace(rows[0], status=Status.PLANNED)])
+    found = log.ledger.open_rows(Consumer("open", 3, "claim-3", {}, 1, None, False))
+    assert Counter((r.claim_id, r.status) for r in found) == {
+        ("claim-1", Status.ERROR): 1,
+        ("claim-1", Status.PLANNED): 1,
+        ("claim-3", Status.ERROR): 1,
+    }
+    later = log.ledger.open_rows(Consumer("open", 3, "claim-3", {}, 2, None, False))
+    assert {r.claim_id for r in later} == {"claim-3"}
+
+
+def test_a_large_plan_is_written_in_several_statements(log: Log) -> None:
+    rows = [replace(full_row("large", "claim-1"), trigger_id=str(i), error="x" * 400_000) for i in range(4)]
+    log.ledger.append(rows)
+    assert Counter(log.ledger.statuses("claim-1", 7)) >= Counter((Status.ERROR, str(i)) for i in range(4))
+
+
+def test_arrivals_between_cursors_are_aggregated_by_directory(log: Log) -> None:
+    stream = log.land({ODD: 2, "/in/b": 1})
+    log.land({ODD: 3}, stream)
+    log.land({ODD: 5}, stream)
+    found = {a.directory: a for a in log.ledger.arrivals({}, {stream: 1})}
+    assert (found[ODD].first_batch, found[ODD].last_batch, found[ODD].file_count) == (0, 1, 5)
+    assert found[ODD].total_bytes == 50 and found["/in/b"].file_count == 1
+    assert [a.file_count for a in log.ledger.arrivals({stream: 1}, {stream: 2})] == [5]
+    cursor = {**cursor_of(log), stream: 0}
+    assert [(b.batch_id, b.directories) for b in log.ledger.new_batches(cursor)] == [(1, 1), (2, 1)]
+
+
+def cursor_of(log: Log) -> dict[str, int]:
+    """A cursor at the end of everything."""
+    row = log.ledger.consumer(log.consumer())
+    assert row is not None
+    return dict(row.cursor)
+
+
+def test_the_condition_of_an_empty_cursor_is_no_bare_word() -> None:
+    assert newer_than({}) == ("(1 = 1)", {})
+
+
+def test_the_swap_takes_one_epoch_once(log: Log) -> None:
+    name = log.consumer()
+    row = log.ledger.consumer(name)
+    assert row is not None
+    log.ledger.swap(row, "mine", {"s": 4})
+    log.ledger.swap(row, "too late", {"s": 9})
+    now = log.ledger.consumer(name)
+    assert now is not None
+    assert (now.epoch, now.claim_id, now.cursor, now.overdue) == (row.epoch + 1, "mine", {"s": 4}, True)
+    log.ledger.settle(name, row.epoch, WHEN, 0)
+    assert log.ledger.consumer(name) == now, "who has not this epoch settles nothing"
+    log.ledger.settle(name, now.epoch, None, now.epoch)
+    settled = log.ledger.consumer(name)
+    assert settled is not None and settled.next_due is None and settled.open_from == now.epoch
+
+
+def test_a_consumer_is_made_once_and_goes_on_from_the_logs_newest_epoch(log: Log) -> None:
+    log.ledger.append([full_row("made again", "claim-1")])
+    log.ledger.make_consumer("made again", {"s": 3})
+    log.ledger.make_consumer("made again", "earliest")
+    row = log.ledger.consumer("made again")
+    assert row is not None and row.epoch == 7 and row.cursor == {"s": 3}
+
+
+def test_a_start_that_is_none_of_the_three_is_refused(log: Log) -> None:
+    with pytest.raises(BadInput, match="'latest', 'earliest'"):
+        log.ledger.make_consumer("x", "newest")
+
+
+def test_a_doubled_consumer_is_an_error(log: Log) -> None:
+    log.hook.query(f"INSERT INTO {log.names.consumers.sql} (consumer, epoch) VALUES ('two', 1), ('two', 2)")
+    with pytest.raises(ConsumerDoubled, match="'two' has 2 rows"):
+        log.ledger.consumer("two")
+
+
+def test_a_missing_log_and_one_of_another_version_are_named(log: Log) -> None:
+    missing = Ledger(log.hook, Names.of("main.nowhere.file_log"))
+    with pytest.raises(TableMissing, match="file-arrivals deploy"):
+        missing.check_version()
+    other = log.names.log.derive("_other")
+    log.hook.query(
+        f"CREATE TABLE {other.sql} (a INT) USING DELTA TBLPROPERTIES ('{VERSION_PROPERTY}' = '99')"
+    )
+    with pytest.raises(TableDiffers, match="99, not 1"):
+        Ledger(log.hook, Names.of(str(other))).check_version()
