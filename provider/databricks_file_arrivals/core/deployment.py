@@ -27,6 +27,7 @@ from databricks_file_arrivals.core.tables import (
 )
 
 MISSING = ("TABLE_OR_VIEW_NOT_FOUND", "DELTA_TABLE_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE")
+IS_A_VIEW = "EXPECT_TABLE_NOT_VIEW"
 
 
 class Sql(Protocol):
@@ -166,10 +167,16 @@ class Described:
         if strict:
             required = [c for c in self.missing(table) if not c.optional]
             found += [f"the column {c.name} {c.type} is missing" for c in required]
-            version = self.properties.get(VERSION_PROPERTY)
-            if table is not MAPPING and version != str(SCHEMA_VERSION):
-                found.append(f"the schema version is {version or 'not set'}, not {SCHEMA_VERSION}")
-        return found
+        return found + self._version_differences(table, strict)
+
+    def _version_differences(self, table: Table, strict: bool) -> list[str]:
+        version = self.properties.get(VERSION_PROPERTY)
+        if version and version.isdecimal() and int(version) > SCHEMA_VERSION:
+            # An "upgrade" to this version would be the opposite.
+            return [f"the schema version is {version}, of a newer release than this one ({SCHEMA_VERSION})"]
+        if strict and table is not MAPPING and version != str(SCHEMA_VERSION):
+            return [f"the schema version is {version or 'not set'}, not {SCHEMA_VERSION}"]
+        return []
 
 
 def describe(sql: Sql, name: TableName) -> Described | None:
@@ -180,6 +187,8 @@ def describe(sql: Sql, name: TableName) -> Described | None:
     except StatementFailed as error:
         if error.condition.split(".")[0] in MISSING:
             return None
+        if error.condition.split(".")[0] == IS_A_VIEW:
+            return Described("a view", {}, {})
         raise
     types: dict[str, str] = {}
     for row in columns:
