@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -52,17 +54,22 @@ def _first_run(stage: Stage) -> bool:
 
 def check_kill(stage: Stage, kill: Kill) -> str:
     """What the log says of the kill: it was in the middle of a claim. Raises DemoError when it was not."""
-    row = stage.workspace.sql(
+    rows = stage.workspace.sql(
         f"""SELECT count_if(status = 'PLANNED') AS planned,
   count_if(status = 'PLANNED' AND try_number = :killed) AS planned_by_it,
   count_if(status IN ('TRIGGERED', 'ERROR') AND try_number = :killed) AS recorded_by_it,
   min(CASE WHEN status = 'CLAIMED' THEN try_number END) AS finished_by
 FROM {LOG_TABLE} WHERE epoch = 1 AND dag_run_id = :dag_run""",
         {"killed": kill.try_number, "dag_run": kill.dag_run_id},
-    )[0]
-    middle = row["planned"] > 0 and row["planned"] == row["planned_by_it"] and row["recorded_by_it"] == 0
-    if not middle or not row["finished_by"] or row["finished_by"] <= kill.try_number:
-        raise DemoError(f"The kill was not in the middle of the claim: {row}")
+    )
+    return judged(rows[0], kill)
+
+
+def judged(row: Mapping[str, Any], kill: Kill) -> str:
+    """The claim in words, by the counts of its rows. Raises DemoError when the kill was not in its middle."""
+    planned = row["planned"] > 0 and row["planned"] == row["planned_by_it"]
+    if not planned or row["recorded_by_it"] or (row["finished_by"] or 0) <= kill.try_number:
+        raise DemoError(f"The kill was not in the middle of the claim: {dict(row)}")
     return (
         f"it was in the middle of the claim: try {kill.try_number} had won it with {row['planned']} requests "
         f"and recorded no outcome; try {row['finished_by']} has finished it"

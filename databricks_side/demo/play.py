@@ -25,7 +25,7 @@ from demo.stage import CONSUMED_TABLE, LOG_TABLE, Stage, stage
 from demo.watch import Watch, accepted_at, told
 from demo.workspace import PRINCIPAL
 
-PATIENCE_SECONDS = 600.0
+MOST_TROUBLES = 20
 
 
 def play(state: Path) -> int:
@@ -56,11 +56,11 @@ def _first_wave(made: Stage, watch: Watch, wanted: Scenario) -> dict[str, float]
     """Land the first wave, switch the DAG on, and kill its operator once."""
     visible = sum(1 for file in wanted.visible if file.wave == 1)
     landed = _land(made, wanted, 1)
-    watch.wait(lambda counts: counts.logged >= visible, "wave 1 is logged", PATIENCE_SECONDS)
+    watch.until_logged(visible)
     made.airflow.unpause()
     made.screen.say("the DAG file_arrivals is switched on")
     kill = kill_operator(made)
-    watch.wait(lambda counts: counts.claimed, "Airflow's retry has finished the claim", PATIENCE_SECONDS)
+    watch.until_claimed()
     made.screen.say(check_kill(made, kill))
     return landed
 
@@ -73,8 +73,7 @@ def _second_wave(made: Stage, watch: Watch, wanted: Scenario) -> dict[str, float
     made.screen.say(
         "to come: one start is refused on purpose, which fails its task; the next DAG run goes on"
     )
-    visible = len(wanted.visible)
-    watch.wait(lambda counts: counts.settled(visible), "everything is read", PATIENCE_SECONDS)
+    watch.until_done(len(wanted.visible))
     return landed
 
 
@@ -88,7 +87,7 @@ def _tell(made: Stage, watch: Watch, wanted: Scenario, landed: Mapping[str, floa
     _tell_journey(made, watch, wanted, landed)
     screen.table(outcome_table(outcomes))
     screen.table(reconciliation_table(found))
-    wrong = [*_troubles(found), *disagreements(found, outcomes)]
+    wrong = [*troubles(found), *disagreements(found, outcomes)]
     try:
         watch.check_runs()
         told(runs)
@@ -105,12 +104,14 @@ def _tell(made: Stage, watch: Watch, wanted: Scenario, landed: Mapping[str, floa
     return last_line(found, outcomes, len(runs), seconds), not wrong
 
 
-def _troubles(found: Reconciliation) -> list[str]:
+def troubles(found: Reconciliation) -> list[str]:
+    """Each pair that was lost or doubled, in words; the first of many."""
     lines = [f"lost: {workflow} has not read {shown(path)}" for workflow, path in found.lost]
     lines += [
         f"doubled: {workflow} has read {shown(path)} once too often" for workflow, path in found.doubled
     ]
-    return lines[:20]
+    more = [f"and {len(lines) - MOST_TROUBLES} more"] if len(lines) > MOST_TROUBLES else []
+    return lines[:MOST_TROUBLES] + more
 
 
 def _tell_journey(made: Stage, watch: Watch, wanted: Scenario, landed: Mapping[str, float]) -> None:

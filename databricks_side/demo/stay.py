@@ -23,14 +23,15 @@ def stay(state: Path) -> int:
         made.deploy(scenario())
         made.airflow.unpause()
         land(made.landing, [EXAMPLE])
-        for line in _how_to(made):
+        for line in how_to(made):
             screen.plain(line)
         watch = Watch(made)
         until(lambda: watch.look() and None, "Ctrl-C", made.processes, seconds=AGAIN_SECONDS, pause=5)
     return 0
 
 
-def _how_to(made: Stage) -> list[str]:
+def how_to(made: Stage) -> list[str]:
+    """What to look at, and what to try next."""
     folder = shlex.quote(str(made.landing / "invoices" / "ACME Corp."))
     connection = made.airflow.environment(made.workspace.connection())
     shown = ("AIRFLOW_HOME", "AIRFLOW_CONN_DATABRICKS_DEFAULT")

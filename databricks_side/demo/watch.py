@@ -12,7 +12,9 @@ from demo.processes import DemoError, until
 from demo.report import Outcome, Read
 from demo.stage import CONSUMED_TABLE, LOG_TABLE, Stage
 
-PAUSE_SECONDS = 1.5
+PAUSE_SECONDS = 2.0
+PATIENCE_SECONDS = 900.0
+CONSUMER = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,6 @@ class Counts:
     """How far the arrivals, the claims and the runs are."""
 
     logged: int
-    waiting: int
     planned: int
     epoch: int
     claims: int
@@ -35,12 +36,12 @@ class Counts:
 
     @property
     def claimed(self) -> bool:
-        """Whether every claim that was won is finished."""
+        """Whether every claim that was won is finished, and there is one."""
         return self.epoch > 0 and self.claims == self.epoch
 
-    def settled(self, landed: int) -> bool:
-        """Whether all that landed is logged and claimed, and all runs have ended."""
-        return self.logged >= landed and self.waiting == 0 and self.claimed and self.finished == self.accepted
+    def done(self, landed: int) -> bool:
+        """Whether all that landed is logged, every claim is finished, and all runs have ended."""
+        return self.logged >= landed and self.claimed and self.finished == self.accepted
 
 
 class Watch:
@@ -50,33 +51,48 @@ class Watch:
         self._stage = stage
         self._said = ""
 
-    def wait(self, condition: Callable[[Counts], bool], what: str, seconds: float) -> Counts:
-        """Wait until the counts are so. Raises DemoError: too late, or a process or the stream has ended."""
+    def until_logged(self, landed: int) -> None:
+        """Wait until the arrival log has so many files."""
+        self._wait(lambda: self.look().logged >= landed, f"{landed} files are logged")
 
-        def look() -> Counts | None:
-            counts = self.look()
-            return counts if condition(counts) else None
+    def until_claimed(self) -> None:
+        """Wait until every claim that was won is finished."""
+        self._wait(lambda: self.look().claimed, "the claim is finished")
 
-        return until(look, what, self._stage.processes, seconds=seconds, pause=PAUSE_SECONDS)
+    def until_done(self, landed: int) -> None:
+        """Wait until all that landed is claimed and every run has ended."""
+        self._wait(lambda: self.look().done(landed) and self._waiting() == 0, "everything is read")
+
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+        until(condition, what, self._stage.processes, seconds=PATIENCE_SECONDS, pause=PAUSE_SECONDS)
 
     def look(self) -> Counts:
-        """The counts now; told when they are others than before."""
+        """The counts now, told when they have changed. Raises DemoError when the stream has ended."""
         self._stage.check_stream()
-        row = self._stage.workspace.sql(
-            f"""SELECT (SELECT count(*) FROM {LOG_TABLE}_arrivals) AS logged,
-  (SELECT coalesce(sum(waiting_files), 0) FROM {LOG_TABLE}_lag WHERE consumer = :consumer) AS waiting,
-  (SELECT epoch FROM {LOG_TABLE}_consumers WHERE consumer = :consumer) AS epoch,
-  count(DISTINCT CASE WHEN status = 'PLANNED' THEN trigger_id END) AS planned,
-  count(DISTINCT CASE WHEN status = 'CLAIMED' THEN epoch END) AS claims
-FROM {LOG_TABLE}""",
-            {"consumer": "default"},
+        sql = self._stage.workspace.sql
+        logged = sql(f"SELECT count(*) AS logged FROM {LOG_TABLE}_arrivals")[0]
+        log = sql(
+            f"""SELECT count(DISTINCT CASE WHEN status = 'PLANNED' THEN trigger_id END) AS planned,
+  count(DISTINCT CASE WHEN status = 'CLAIMED' THEN epoch END) AS claims,
+  (SELECT epoch FROM {LOG_TABLE}_consumers WHERE consumer = :consumer) AS epoch
+FROM {LOG_TABLE} WHERE consumer = :consumer""",
+            {"consumer": CONSUMER},
         )[0]
         runs = self.runs()
-        counts = Counts(**row, accepted=len(runs), finished=sum(1 for run in runs if run.end_time))
+        finished = sum(1 for run in runs if run.end_time)
+        counts = Counts(**logged, **log, accepted=len(runs), finished=finished)
         if str(counts) != self._said:
             self._said = str(counts)
             self._stage.screen.say(self._said)
         return counts
+
+    def _waiting(self) -> int:
+        """How many files are logged and not claimed."""
+        rows = self._stage.workspace.sql(
+            f"SELECT sum(waiting_files) AS files FROM {LOG_TABLE}_lag WHERE consumer = :consumer",
+            {"consumer": CONSUMER},
+        )
+        return int(rows[0]["files"])
 
     def runs(self) -> list[BaseRun]:
         """All runs of the workflows, the newest first."""
