@@ -96,7 +96,9 @@ public final class CatalogNames implements Function1<SparkSessionExtensions, Box
 
     /** What to write in place of token i, or null to leave it. */
     String replacement(int i) {
-      if (i == 1 && word(0).equals("USE") && word(1).equals("CATALOG")) return ""; // Databricks' word, not Spark's
+      // USE CATALOG x and SET CATALOG x: Spark has USE x.
+      if (i == 0 && word(0).equals("SET") && word(1).equals("CATALOG")) return "USE";
+      if (i == 1 && word(1).equals("CATALOG") && (word(0).equals("USE") || word(0).equals("SET"))) return "";
       if (word(i - 1).equals("(") && word(i - 2).equals("IDENTIFIER")) return identifierLiteral(tokens.get(i).getText());
       if (!namesCatalog(tokens.get(i).getText()) || word(i - 1).equals(".")) return null;
       boolean named = word(i + 1).equals(".") && (word(i + 3).equals(".") || namesSchema(i));

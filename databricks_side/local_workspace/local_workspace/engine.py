@@ -19,7 +19,7 @@ from local_workspace.records import ProcessRecord, read_json, write_json
 
 __all__ = ["Engine", "EngineError", "SetupError", "release", "setup", "spark_settings"]
 
-START_TIMEOUT_SECONDS = 120
+START_TIMEOUT_SECONDS = 180  # seven seconds on an idle machine; a busy one has needed fifty
 LOG4J = """\
 rootLogger.level = warn
 rootLogger.appenderRef.file.ref = file
@@ -46,6 +46,8 @@ def spark_settings(state: Path) -> dict[str, str]:
         "spark.sql.catalogImplementation": "hive",
         "spark.sql.warehouse.dir": str(state / "warehouse"),
         "spark.sql.session.timeZone": "UTC",
+        # Bound parameters are put in as literals before Spark looks for `${...}`: it would eat that of data.
+        "spark.sql.variable.substitute": "false",
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.sql.shuffle.partitions": "2",
         "spark.ui.enabled": "false",

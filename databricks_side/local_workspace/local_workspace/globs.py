@@ -46,11 +46,17 @@ def _in_group(char: str, depth: int) -> str:
 
 def _class(glob: str, position: int) -> tuple[str, int]:
     """The character class that begins after its `[`, and the position after its `]`."""
-    end = glob.find("]", position + (2 if glob[position : position + 1] in ("^", "!") else 1))
-    if end < 0:
-        raise GlobError(f"The pattern has an unclosed [ class: {glob!r}")
-    body = glob[position:end]
-    negated = body[:1] in ("^", "!")
-    members = body[1:] if negated else body
-    escaped = members.replace("\\", "\\\\").replace("[", "\\[").replace("^", "\\^").replace("&", "\\&")
-    return f"[{'^' if negated else ''}{escaped}]", end + 1
+    negated = glob[position : position + 1] in ("^", "!")
+    position += negated
+    out: list[str] = []
+    while position < len(glob):
+        char = glob[position]
+        position += 1
+        if char == "]" and out:
+            return f"[{'^' if negated else ''}{''.join(out)}]", position
+        if char == "\\":
+            char, position = glob[position : position + 1], position + 1
+            out.append(re.escape(char))
+        else:
+            out.append(char if char == "-" else re.escape(char))
+    raise GlobError(f"The pattern has an unclosed [ class: {glob!r}")

@@ -75,8 +75,7 @@ def claim(folder: Path) -> bool:
 
 
 def main(folder: Path, state: Path, remote: str) -> int:
-    """Run what spec.json says and write result.json; returns the exit code. Called in a fresh fork."""
-    _redirect(folder / "log.txt")
+    """Run what spec.json says and write result.json; returns the exit code. For a fresh fork, redirected."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     numpy.random.seed()  # a fork has its parent's; Python's own `random` sees to itself
@@ -95,7 +94,7 @@ def main(folder: Path, state: Path, remote: str) -> int:
     return result.exit_code
 
 
-def _redirect(log: Path) -> None:
+def redirect(log: Path) -> None:
     """stdout and stderr, of this process and of what it starts, go to the log; stdin is empty."""
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -117,6 +116,7 @@ def _execute(spec: Spec, folder: Path, state: Path, remote: str, redactor: Redac
         spec.env,
         DATABRICKS_HOST=spec.host,
         DATABRICKS_TOKEN=spec.token,
+        SPARK_CONNECT_MODE_ENABLED="1",  # pyspark.sql.functions are Connect's
         SPARK_REMOTE=session_url(
             remote, spec.session_id
         ),  # SparkSession.builder.getOrCreate() is this session

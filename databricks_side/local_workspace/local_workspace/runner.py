@@ -174,12 +174,13 @@ class Runner:
             os.setsid()  # a group of its own: a cancel reaches what the run has started
             if not run_process.claim(folder):
                 return 0
+            run_process.redirect(folder / "log.txt")
             os.close(begun)
             return run_process.main(folder, self._state, self._remote)
 
         pid = self._fork(body)
         os.close(begun)
-        os.read(ready, 1)  # returns when the child has closed its end: written down, or dead
+        os.read(ready, 1)  # returns when the child has closed its end: written down with a log, or dead
         os.close(ready)
         self._children[pid] = task_run_id
 
