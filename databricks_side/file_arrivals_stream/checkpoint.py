@@ -22,11 +22,10 @@ class Checkpoint:
     @classmethod
     def read(cls, spark: SparkSession, directory: str) -> Checkpoint:
         """What the checkpoint at hand says. Raises StreamRefused where it is there but cannot be read."""
-        return cls(
-            stream_id(spark, directory),
-            _newest(spark, directory, "offsets"),
-            _newest(spark, directory, "commits"),
-        )
+        found = stream_id(spark, directory)
+        if found is None and directory.rstrip("/").rsplit("/", 1)[-1] in _files(spark, directory):
+            raise _unreadable(directory, "it is a file")
+        return cls(found, _newest(spark, directory, "offsets"), _newest(spark, directory, "commits"))
 
 
 def stream_id(spark: SparkSession, directory: str) -> str | None:
@@ -45,16 +44,19 @@ def stream_id(spark: SparkSession, directory: str) -> str | None:
 
 def _newest(spark: SparkSession, directory: str, part: str) -> int:
     """The newest batch that a part of the checkpoint names, or -1."""
+    names = _files(spark, f"{directory.rstrip('/')}/{part}")
+    return max((int(name) for name in names if name.isdecimal()), default=-1)
+
+
+def _files(spark: SparkSession, path: str) -> set[str]:
+    """The names of the files in a directory, none when it is not there; of a file its own."""
     try:
-        files = (
-            spark.read.format("binaryFile").load(f"{directory.rstrip('/')}/{part}").select("path").collect()
-        )
+        files = spark.read.format("binaryFile").load(path).select("path").collect()
     except SPARK_ERRORS as error:
         if error_condition(error) == "PATH_NOT_FOUND":
-            return -1
-        raise _unreadable(directory, first_line(error)) from error
-    names = (row.path.rsplit("/", 1)[-1] for row in files)
-    return max((int(name) for name in names if name.isdecimal()), default=-1)
+            return set()
+        raise _unreadable(path, first_line(error)) from error
+    return {row.path.rsplit("/", 1)[-1] for row in files}
 
 
 def _unreadable(directory: str, reason: str) -> StreamRefused:

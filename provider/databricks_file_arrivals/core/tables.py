@@ -351,4 +351,4 @@ def arrived_files_function(names: Names) -> str:
 ) WHERE CASE
   WHEN expected IS NULL THEN raise_error(concat('no request ', wanted, ' in {names.log}'))
   WHEN found <> expected THEN raise_error(concat(wanted, ': ', found, ' files, ', expected, ' expected'))
-  ELSE true END"""
+  ELSE path IS NOT NULL END"""

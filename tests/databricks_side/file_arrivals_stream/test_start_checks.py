@@ -8,116 +8,117 @@ from pathlib import Path
 import pytest
 
 from databricks_file_arrivals.core.errors import BadInput, StreamRefused, TableMissing
-from databricks_file_arrivals.core.tables import Names
+from databricks_file_arrivals.core.tables import ARRIVALS, STREAMS, Names
+from file_arrivals_stream.checkpoint import Checkpoint
 from file_arrivals_stream.spark_sql import SparkSql
-from file_arrivals_stream.start_checks import check_root, check_tables
+from file_arrivals_stream.start_checks import check_root, check_stream, check_tables
 from local_workspace.runtime import FileSystem
 from tests.databricks_side.file_arrivals_stream.conftest import Log, Site
 
 
-@pytest.fixture
-def logged(connect_site: Site) -> Site:
-    """A site whose first two files are logged, in two batches."""
-    connect_site.land("d", "1", "2")
-    connect_site.run(cloudFiles_maxFilesPerTrigger="1")
-    return connect_site
+@pytest.fixture(scope="module")
+def logged(connect: Log, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A site whose two files are logged, in two batches; `older` is its checkpoint after the first."""
+    site = Site(connect, tmp_path_factory.mktemp("logged"))
+    site.land("d", "1")
+    site.run()
+    shutil.copytree(site.checkpoint, site.folder / "older")
+    site.land("d", "2")
+    site.run()
+    return site
 
 
 def names(site: Site) -> list[str]:
     return [Path(path).name for path in site.logged()]
 
 
+def checked(site: Site, **changes: str) -> tuple[str, ...]:
+    """What the checks say, without a start."""
+    settings = site.settings(**changes)
+    spark = site.log.spark
+    return check_stream(SparkSql(spark), settings, Checkpoint.read(spark, settings.checkpoint))
+
+
+def test_a_restart_is_no_new_stream(logged: Site) -> None:
+    assert checked(logged) == ()
+
+
 def test_a_deleted_checkpoint_is_refused(logged: Site) -> None:
-    shutil.rmtree(logged.checkpoint)
+    gone = str(logged.folder / "gone")
     with pytest.raises(StreamRefused, match=r"already_logged=skip .*already_logged=again"):
-        logged.run()
-    assert names(logged) == ["1", "2"]
-    assert not logged.checkpoint.exists()
-
-
-def test_skip_leaves_out_what_is_logged(logged: Site) -> None:
-    shutil.rmtree(logged.checkpoint)
-    logged.land("d", "3")
-    logged.land("d", "2", size=77)  # changed since: another size
-    logged.run(already_logged="skip")
-    assert names(logged) == ["1", "2", "2", "3"]
-    logged.land("d", "4")
-    logged.run()
-    assert names(logged) == ["1", "2", "2", "3", "4"], "and then it goes on by itself"
-
-
-def test_again_logs_all_once_more(logged: Site) -> None:
-    shutil.rmtree(logged.checkpoint)
-    logged.run(already_logged="again")
-    assert names(logged) == ["1", "1", "2", "2"]
+        logged.run(checkpoint_directory=gone)
+    assert not Path(gone).exists() and names(logged) == ["1", "2"]
+    stream = logged.log.arrivals(logged.root)[0].stream_id
+    assert stream in checked(logged, checkpoint_directory=gone, already_logged="skip")
+    assert checked(logged, checkpoint_directory=gone, already_logged="again") == ()
 
 
 def test_a_restored_checkpoint_is_refused(logged: Site) -> None:
-    older = shutil.copytree(logged.checkpoint, logged.folder / "older")
-    logged.land("d", "3")
-    logged.run()
-    shutil.rmtree(logged.checkpoint)
-    older.rename(logged.checkpoint)
-    logged.land("d", "4")
-    with pytest.raises(StreamRefused, match=r"ends at batch 1, but .* holds batch 2 .* already_logged=skip"):
-        logged.run()
-    logged.run(checkpoint_directory=str(logged.folder / "new"), already_logged="skip")
-    assert names(logged) == ["1", "2", "3", "4"]
+    with pytest.raises(StreamRefused, match=r"ends at batch 0, but .* holds batch 1 .* already_logged=skip"):
+        logged.run(checkpoint_directory=str(logged.folder / "older"))
+    assert names(logged) == ["1", "2"]
 
 
 @pytest.mark.parametrize("root", ["d", "", ".."])
 def test_a_root_that_overlaps_is_refused(logged: Site, root: str) -> None:
     """Equal, below and above: each would log the same files again."""
     with pytest.raises(StreamRefused, match=r"overlaps .* would log them a second time"):
-        logged.run(
+        checked(
+            logged,
             monitored_directory=f"file:{(logged.root / root).resolve()}/",
-            checkpoint_directory=str(logged.folder.parent / f"{logged.folder.name}-other"),
+            checkpoint_directory=f"{logged.folder}-other",
         )
 
 
 def test_a_root_beside_is_free(logged: Site) -> None:
-    beside = Site(logged.log, logged.folder / "beside")
-    beside.land("d", "5")
-    beside.run()
-    assert names(beside) == ["5"]
+    new = {"checkpoint_directory": str(logged.folder / "new"), "monitored_directory": f"{logged.root}2"}
+    assert checked(logged, **new) == ()
 
 
 def test_a_stream_that_never_logged_is_no_obstacle(connect_site: Site) -> None:
-    connect_site.land("d", "1")
-    connect_site.run(cloudFiles_includeExistingFiles="false")
-    shutil.rmtree(connect_site.checkpoint)
-    connect_site.run()
-    assert names(connect_site) == ["1"]
+    streams = connect_site.log.names.streams.sql
+    connect_site.log.query(
+        f"INSERT INTO {streams} VALUES ('silent', '{connect_site.root}', '/c', current_timestamp())"
+    )
+    assert checked(connect_site) == ()
 
 
 def test_a_checkpoint_of_another_root_is_refused(logged: Site) -> None:
-    (logged.folder / "elsewhere").mkdir()
     with pytest.raises(StreamRefused, match=r"belongs to a stream of .*/landing, not of .*/elsewhere"):
-        logged.run(monitored_directory=str(logged.folder / "elsewhere"))
+        checked(logged, monitored_directory=str(logged.folder / "elsewhere"))
 
 
 def test_a_checkpoint_that_logged_elsewhere_is_refused(logged: Site) -> None:
-    log = logged.log
-    other = Names.of(str(log.names.log.derive("_2")))
-    for name in ("arrivals", "streams"):
-        made, like = getattr(other, name).sql, getattr(log.names, name).sql
-        log.query(f"CREATE TABLE {made} SHALLOW CLONE {like}")
-        log.query(f"DELETE FROM {made}")
+    other = Names.of(str(logged.log.names.log.derive("_2")))
+    logged.log.query(ARRIVALS.create(other.arrivals))
+    logged.log.query(STREAMS.create(other.streams))
     with pytest.raises(StreamRefused, match="those files were logged elsewhere, and would be missing here"):
         logged.run(log_table=str(other.log))
 
 
 def test_a_damaged_checkpoint_is_refused(logged: Site) -> None:
-    (logged.checkpoint / "metadata").write_text("no json")
-    (logged.checkpoint / ".metadata.crc").unlink()
+    damaged = Path(shutil.copytree(logged.checkpoint, logged.folder / "damaged"))
+    (damaged / "metadata").write_text("no json")
+    (damaged / ".metadata.crc").unlink()
     with pytest.raises(StreamRefused, match="`metadata` does not hold a query's id"):
-        logged.run()
-    assert names(logged) == ["1", "2"]
+        logged.run(checkpoint_directory=str(damaged))
 
 
-def test_a_checkpoint_that_is_a_file_is_refused(connect_site: Site) -> None:
+def test_again_logs_all_once_more_and_skip_what_is_new_or_changed(logged: Site) -> None:
+    """The last test of `logged`: it changes it."""
+    logged.run(checkpoint_directory=str(logged.folder / "again"), already_logged="again")
+    assert names(logged) == ["1", "1", "2", "2"]
+    logged.land("d", "3")
+    logged.land("d", "2", size=77)
+    new = str(logged.folder / "skip")
+    logged.run(checkpoint_directory=new, already_logged="skip")
+    assert names(logged) == ["1", "1", "2", "2", "2", "3"]
+    assert checked(logged, checkpoint_directory=new) == (), "and then it is a stream like any other"
+
+
+def test_a_checkpoint_that_is_a_file_is_an_error(connect_site: Site) -> None:
     connect_site.checkpoint.write_text("x")
-    with pytest.raises(Exception, match="checkpoint"):
+    with pytest.raises(StreamRefused, match="checkpoint cannot be read: it is a file"):
         connect_site.run()
 
 

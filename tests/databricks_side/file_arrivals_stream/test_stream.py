@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -167,48 +166,34 @@ def test_with_an_interval_the_stream_goes_on(connect_site: Site) -> None:
     assert len(connect_site.logged()) == 2
 
 
-def test_an_empty_directory_is_no_error_and_writes_nothing(connect_site: Site) -> None:
-    table = connect_site.log.names.arrivals.sql
-    before = len(connect_site.log.query(f"DESCRIBE HISTORY {table}"))
-    connect_site.run()
-    # The first batch of this source is empty then; the stream is known afterwards, and nothing is logged.
+def test_an_empty_batch_writes_nothing(connect_site: Site) -> None:
+    """The first batch of this source is empty then; the stream is known afterwards, and nothing is logged."""
+    history = f"DESCRIBE HISTORY {connect_site.log.names.arrivals.sql}"
+    before = len(connect_site.log.query(history))
     connect_site.land("d", "there before")
-    other = Site(connect_site.log, connect_site.folder / "other")
-    shutil.copytree(connect_site.root, other.root)
-    assert other.run(cloudFiles_includeExistingFiles="false") == []
-    assert len(connect_site.log.query(f"DESCRIBE HISTORY {table}")) == before
-    (new,) = other.land("d", "new")
-    other.run(cloudFiles_includeExistingFiles="false")
-    assert other.logged() == [str(new)]
+    assert connect_site.run(cloudFiles_includeExistingFiles="false") == []
+    assert len(connect_site.log.query(history)) == before
+    (new,) = connect_site.land("d", "new")
+    connect_site.run(cloudFiles_includeExistingFiles="false")
+    assert connect_site.logged() == [str(new)]
 
 
-def test_options_reach_auto_loader(connect_site: Site) -> None:
+def test_an_empty_directory_is_no_error(connect_site: Site) -> None:
+    assert connect_site.run() == []
+
+
+def test_options_reach_auto_loader_and_their_values_nobody_else(
+    connect_site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     connect_site.land("d", "a.csv", "b.json", "c.csv")
-    rows = connect_site.run(pathGlobFilter="*.csv", cloudFiles_maxFilesPerTrigger="1")
-    assert [(Path(row.path).name, row.batch_id) for row in rows] == [("a.csv", 0), ("c.csv", 1)]
-
-
-def test_an_option_that_auto_loader_does_not_know_is_its_error_by_name(connect_site: Site) -> None:
-    with pytest.raises(PySparkException, match=r"(?i)cloudFiles\.maxFilesPerTriger") as raised:
-        connect_site.run(cloudFiles_maxFilesPerTriger="a-value-not-to-be-seen")
-    assert "a-value-not-to-be-seen" not in str(raised.value)
-    assert connect_site.logged() == []
-
-
-def test_another_format_is_warned_of(connect_site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    connect_site.land("d", "a.csv")
-    with caplog.at_level(logging.WARNING, "file_arrivals_stream"):
-        connect_site.run(cloudFiles_format="csv")
-    assert "cloudFiles_format has no effect" in caplog.text
-    assert len(connect_site.logged()) == 1
-
-
-def test_values_of_options_are_never_logged(connect_site: Site, caplog: pytest.LogCaptureFixture) -> None:
     settings = StreamSettings.read(
         {
             "monitored_directory": str(connect_site.root),
             "checkpoint_directory": str(connect_site.checkpoint),
             "log_table": str(connect_site.log.names.log),
+            "pathGlobFilter": "*.csv",
+            "cloudFiles_maxFilesPerTrigger": "1",
+            "cloudFiles_format": "csv",
             "cloudFiles_connectionString": "Endpoint=x;Key={{secrets/azure/queue}}",
             "cloudFiles_queueName": "a-plain-name",
         },
@@ -216,9 +201,19 @@ def test_values_of_options_are_never_logged(connect_site: Site, caplog: pytest.L
     )
     with caplog.at_level(logging.DEBUG, "file_arrivals_stream"):
         stream.run_stream(connect_site.log.spark, settings)
-    assert "cloudFiles.connectionString, cloudFiles.format, cloudFiles.queueName" in caplog.text
+    rows = connect_site.log.arrivals(connect_site.root)
+    assert [(Path(row.path).name, row.batch_id) for row in rows] == [("a.csv", 0), ("c.csv", 1)]
+    assert "cloudFiles_format has no effect" in caplog.text
+    assert "cloudFiles.connectionString, cloudFiles.format, cloudFiles.maxFilesPerTrigger" in caplog.text
     for value in ("azure-queue-value", "Endpoint", "a-plain-name"):
         assert value not in caplog.text
+
+
+def test_an_option_that_auto_loader_does_not_know_is_its_error_by_name(connect_site: Site) -> None:
+    with pytest.raises(PySparkException, match=r"(?i)cloudFiles\.maxFilesPerTriger") as raised:
+        connect_site.run(cloudFiles_maxFilesPerTriger="a-value-not-to-be-seen")
+    assert "a-value-not-to-be-seen" not in str(raised.value)
+    assert connect_site.logged() == []
 
 
 def test_an_error_that_shows_a_secret_is_raised_without_it() -> None:
