@@ -1,5 +1,6 @@
 """What all tests can use: one local workspace and one Airflow home for the whole session."""
 
+import json
 import os
 import subprocess
 import sys
@@ -18,7 +19,19 @@ pytest_plugins = ["tests.airflow_side"]
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).parents[1] / "dags")
+DAG_FOLDERS = {"dags": Path(__file__).parents[1] / "dags", "written": Path(_AIRFLOW_HOME.name) / "written"}
+"""Where Airflow finds DAGs: those of the repository, and those that tests write."""
+DAG_FOLDERS["written"].mkdir()
+os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(
+    [
+        {
+            "name": name,
+            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+            "kwargs": {"path": str(folder)},
+        }
+        for name, folder in DAG_FOLDERS.items()
+    ]
+)
 
 
 @pytest.fixture(scope="session")

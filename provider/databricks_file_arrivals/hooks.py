@@ -104,9 +104,7 @@ class FileArrivalsHook(DatabricksHook):
         except requests.HTTPError as error:
             raise _refusal(error.response.status_code, error.response.text, request) from error
         except (requests.JSONDecodeError, ValueError) as error:
-            raise WorkspaceError(
-                f"{_describe(request)}: the answer is not JSON; is the host right?"
-            ) from error
+            raise _not_json(request) from error
         except requests.RequestException as error:
             raise WorkspaceUnavailable(f"{_describe(request)}: {error}") from error
         except AirflowException as error:
@@ -120,6 +118,8 @@ class FileArrivalsHook(DatabricksHook):
                 (request.method, request.endpoint), dict(request.body or {})
             )
         except DatabricksApiError as error:
+            if (error.http_status_code or 0) < 400:  # it was answered, with something else than JSON
+                raise _not_json(request) from error
             raise _refusal(error.http_status_code or 0, str(error), request) from error
         except (aiohttp.ClientError, asyncio.TimeoutError, AirflowException) as error:
             raise WorkspaceUnavailable(f"{_describe(request)}: {error}") from error
@@ -145,6 +145,12 @@ class FileArrivalsHook(DatabricksHook):
 
 def _describe(request: Call) -> str:
     return f"{request.method} /api/{request.endpoint}"
+
+
+def _not_json(request: Call) -> WorkspaceError:
+    return WorkspaceError(
+        f"{_describe(request)}: the answer is not JSON. Is the connection's host a workspace?"
+    )
 
 
 def _refusal(status: int, text: str, request: Call) -> WorkspaceError:

@@ -22,7 +22,7 @@ FILE = Path(__file__).parents[2] / "dags" / "file_arrivals.py"
 
 def load() -> Any:
     """The DAG, found in the file as Airflow finds it."""
-    bag = DagBag(str(FILE), include_examples=False)
+    bag = DagBag(FILE)
     assert not bag.import_errors
     return bag.dags["file_arrivals"]
 

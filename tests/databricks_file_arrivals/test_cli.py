@@ -50,7 +50,10 @@ def test_deploy_without_a_schema_or_with_a_foreign_table_says_so(
     assert "the column status is int, not STRING" in err and "Nothing was changed" in err
 
 
-def test_log_shows_outcomes_with_odd_names(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_shows_outcomes_with_odd_names(
+    log: Log, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     from databricks_file_arrivals.core.outcomes import LogRow, Status
 
     mine = {"consumer": "cli", "claim_id": "cli", "epoch": 1}
@@ -62,7 +65,7 @@ def test_log_shows_outcomes_with_odd_names(log: Log, capsys: pytest.CaptureFixtu
     )
     assert main(["log", "--log-table", str(log.names.log), "--consumer", "cli"]) == 0
     out = capsys.readouterr().out
-    assert "UNMAPPED" in out and "1 outcomes" in out and "[red]a" in out.replace("\n", "")
+    assert "UNMAPPED" in out and "1 outcomes" in out and "/in/[red]a\\nb" in out
     assert main(["log", "--log-table", str(log.names.log), "--consumer", "cli", "--status", "error"]) == 0
     assert "0 outcomes" in capsys.readouterr().out
 

@@ -7,10 +7,19 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.dag_processing.dagbag import DagBag
 
-from databricks_file_arrivals.operators import TriggerWorkflowsOperator
 from tests.airflow_side import Log
+from tests.conftest import DAG_FOLDERS
+
+SOURCE = """
+from datetime import datetime
+from airflow.sdk import DAG
+from databricks_file_arrivals.operators import TriggerWorkflowsOperator
+
+with DAG({dag_id!r}, schedule=None, start_date=datetime(2026, 1, 1)):
+    TriggerWorkflowsOperator(task_id="trigger", **{arguments!r})
+"""
 
 
 @pytest.fixture
@@ -25,13 +34,15 @@ def trigger_task(
         log = new_log()
         log.map(*rows)
         log.land(files)
-        with DAG("trigger_only", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
-            TriggerWorkflowsOperator(
-                task_id="trigger",
-                log_table=str(log.names.log),
-                workflow_mapping_table=str(log.names.mapping),
-                **{"retries": 2, **changes},
-            )
+        arguments = {
+            "log_table": str(log.names.log),
+            "workflow_mapping_table": str(log.names.mapping),
+            "retries": 2,
+            **changes,
+        }
+        file = DAG_FOLDERS["written"] / "trigger_only.py"
+        file.write_text(SOURCE.format(dag_id=f"trigger_{log.names.log.parts[1]}", arguments=arguments))
+        (dag,) = DagBag(file).dags.values()
         dag_run = dag.test(logical_date=datetime.now(timezone.utc))
         return log, dag_run.get_task_instance("trigger")
 
@@ -49,8 +60,8 @@ def test_it_returns_the_counts_and_stamps_the_rows(trigger_task: Callable[..., t
         "triggered": 1,
         "unmapped": 1,
     }
-    rows = log.hook.query(f"SELECT DISTINCT dag_id, task_id, try_number FROM {log.names.log.sql}")
-    assert rows == [{"dag_id": "trigger_only", "task_id": "trigger", "try_number": 1}]
+    rows = log.hook.query(f"SELECT DISTINCT task_id, try_number FROM {log.names.log.sql}")
+    assert rows == [{"task_id": "trigger", "try_number": 1}]
 
 
 def test_a_refusal_fails_the_task_once_all_others_are_recorded(

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Sequence
 
 import pytest
-from tests.airflow_side import Log
 
 from databricks_file_arrivals.core.deployment import Described, deploy, describe, make_consumer
 from databricks_file_arrivals.core.errors import StatementFailed, TableDiffers
@@ -22,6 +21,7 @@ from databricks_file_arrivals.core.tables import (
     TableName,
 )
 from databricks_file_arrivals.hooks import FileArrivalsHook
+from tests.airflow_side import Log
 
 SEEDS_MAPPING = """CREATE TABLE {} (directory STRING NOT NULL, workflow_name STRING NOT NULL,
   active_ind STRING NOT NULL, last_change_user STRING, last_updated_ts TIMESTAMP) USING DELTA"""
@@ -176,7 +176,8 @@ def test_a_consumer_is_made_once_and_repeats_no_epoch(hook: FileArrivalsHook, lo
     select = f"SELECT epoch, cursor['s'] AS s FROM {log.names.consumers.sql} WHERE consumer = :consumer"
     assert [tuple(row.values()) for row in hook.query(select, where)] == [(0, 3)]
     hook.query(
-        f"INSERT INTO {log.names.log.sql} (consumer, claim_id, epoch, status) VALUES (:consumer, 'c', 41, 'CLAIMED')",
+        f"INSERT INTO {log.names.log.sql} (consumer, claim_id, epoch, status) "
+        "VALUES (:consumer, 'c', 41, 'CLAIMED')",
         where,
     )
     hook.query(f"DELETE FROM {log.names.consumers.sql} WHERE consumer = :consumer", where)

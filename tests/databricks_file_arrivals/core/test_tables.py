@@ -7,11 +7,11 @@ import uuid
 from dataclasses import fields
 
 import pytest
-from tests.airflow_side import Log
 
 from databricks_file_arrivals.core.errors import BadTableName
 from databricks_file_arrivals.core.outcomes import LogRow, Status, trigger_id
 from databricks_file_arrivals.core.tables import MAPPING, TRIGGER_LOG, Names, TableName, like, wanted_file
+from tests.airflow_side import Log
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,8 @@ def record(log: Log, consumer: str, claim: str, epoch: int, status: Status, **mo
 
 def seen(log: Log, view: str, consumer: str, *columns: str) -> list[tuple[object, ...]]:
     rows = log.hook.query(
-        f"SELECT {', '.join(columns)} FROM {log.names.log.derive(view).sql} WHERE consumer = :consumer ORDER BY ALL",
+        f"SELECT {', '.join(columns)} FROM {log.names.log.derive(view).sql} "
+        "WHERE consumer = :consumer ORDER BY ALL",
         {"consumer": consumer},
     )
     return [tuple(row.values()) for row in rows]

@@ -28,6 +28,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, required=True, help="how many runs have a process at a time")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # PySpark would log each failed statement with its text: that is for who sent it, not for a log.
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # uvicorn would enable a disabled one again
     listener = socket.socket(fileno=arguments.socket)
     host = f"http://127.0.0.1:{listener.getsockname()[1]}"
     threading.Thread(target=_warm_up, daemon=True).start()
