@@ -205,7 +205,8 @@ class Supervisor:
         write_json(workspace_file(self._folder), value, mode=0o600)
 
     def _spawn(self, name: str, arguments: list[str], descriptors: tuple[int, ...] = ()) -> None:
-        with (self._folder / "server" / f"{name}.log").open("ab") as log:
+        path = self._folder / "server" / f"{name}.log"
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
             self._children[name] = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 stdin=subprocess.DEVNULL,

@@ -24,6 +24,7 @@ MAX_INLINE_BYTES = 25 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 KEEP_RESULTS_SECONDS = 3600.0
 CONCURRENT = 8
+INTERRUPT_SECONDS = 0.1
 
 Row = list[str | None]
 
@@ -62,6 +63,9 @@ class Statement:
     ended_at: float | None = None
     session: "SparkSession | None" = None
     done: "Future[None]" = field(default_factory=Future)
+    left: threading.Event = field(
+        default_factory=threading.Event
+    )  # its thread has nothing to do with it any more
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, session: "SparkSession") -> bool:
@@ -118,7 +122,7 @@ class Statements:
         session = statement.session
         statement.end("CANCELED")
         if session is not None:
-            session.interruptAll()
+            threading.Thread(target=_interrupt, args=(statement, session), daemon=True).start()
 
     def stop(self) -> None:
         """Cancel what runs, and take no more."""
@@ -139,8 +143,11 @@ class Statements:
 
         try:
             with self._sessions.one() as spark:
-                if statement.begin(spark):
-                    statement.end("SUCCEEDED", self._execute(spark, statement))
+                try:
+                    if statement.begin(spark):
+                        statement.end("SUCCEEDED", self._execute(spark, statement))
+                finally:
+                    statement.left.set()
         except PySparkException as error:
             statement.sql_state = error.getSqlState()
             statement.end("FAILED", error={"error_code": "BAD_REQUEST", "message": error_text(error)})
@@ -170,6 +177,19 @@ class Statements:
         if request.row_limit is not None:
             frame = frame.limit(request.row_limit + 1)
         return _collected(sql_values.as_strings(frame, schema), schema, request)
+
+
+def _interrupt(statement: Statement, session: "SparkSession") -> None:
+    """Interrupt what runs until nothing does: an interrupt that comes before the operation begins is lost."""
+    from pyspark.errors import PySparkException
+
+    while not statement.left.wait(INTERRUPT_SECONDS):
+        try:
+            session.interruptAll()
+        except PySparkException as error:
+            # The session was released meanwhile, or the engine is gone: then nothing of it runs any more.
+            log.info("statement %s: %s", statement.statement_id, error_text(error))
+            return
 
 
 def _insert_result(count: int) -> Result:
