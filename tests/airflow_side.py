@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from databricks.sdk import WorkspaceClient
-from databricks.sdk.service.iam import PermissionLevel
 from databricks.sdk.service.jobs import (
     JobAccessControlRequest,
     JobParameterDefinition,
+    JobPermissionLevel,
     QueueSettings,
     SparkPythonTask,
     Task,
@@ -146,7 +146,7 @@ def new_job(admin: WorkspaceClient, tmp_path_factory: pytest.TempPathFactory) ->
 
     def make(
         name: str,
-        level: PermissionLevel | None = PermissionLevel.CAN_MANAGE_RUN,
+        level: JobPermissionLevel | None = JobPermissionLevel.CAN_MANAGE_RUN,
         declared: tuple[str, ...] = DECLARED,
     ) -> int:
         job = admin.jobs.create(
@@ -172,7 +172,7 @@ def jobs(new_job: Callable[..., int]) -> dict[str, int]:
     return {
         "alpha": new_job("alpha"),
         "beta": new_job("beta"),
-        "locked": new_job("locked", PermissionLevel.CAN_VIEW),
+        "locked": new_job("locked", JobPermissionLevel.CAN_VIEW),
         "twin": new_job("twin") and new_job("twin"),
         "hidden": new_job("hidden", None),
     }

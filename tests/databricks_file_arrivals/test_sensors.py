@@ -59,7 +59,7 @@ def test_an_error_says_what_to_do_and_is_retried(databricks: RunningWorkspace) -
     with pytest.raises(AirflowException, match="file-arrivals deploy") as raised:
         made.execute(CONTEXT)
     assert type(raised.value) is AirflowException
-    assert made.retries >= 1 and made.retry_exponential_backoff
+    assert made.retries is not None and made.retries >= 1 and made.retry_exponential_backoff
 
 
 @pytest.mark.parametrize("name", ["main.x.y.z", "main..log", "log; DROP TABLE x", ""])
@@ -75,5 +75,5 @@ def test_reschedule_mode_is_refused(log: Log) -> None:
 
 def test_arguments_of_the_dag_are_taken() -> None:
     defaults = {"log_table": "main.a.b", "workflow_mapping_table": "main.a.c", "retries": 1}
-    made = FileArrivalSensor(task_id="arrived", default_args=defaults)
+    made = FileArrivalSensor(task_id="arrived", default_args=defaults)  # type: ignore[call-arg]  # the DAG's
     assert made.log_table == "main.a.b" and made.retries == 1

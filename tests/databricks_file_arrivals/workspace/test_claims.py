@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from threading import Lock
 from typing import Any
@@ -31,7 +31,11 @@ from databricks_file_arrivals.workspace.ledger import Batch, Ledger
 from tests.airflow_side import Log
 
 FILES = {"/in/a": 2, "/in/a/deep er/'q\"": 1, "/in/b": 1}
-REQUESTS = {("/in/a", "alpha"): "TRIGGERED", ("/in/a", "beta"): "TRIGGERED", ("/in/b", "beta"): "TRIGGERED"}
+REQUESTS: dict[tuple[str, str | None], str] = {
+    ("/in/a", "alpha"): "TRIGGERED",
+    ("/in/a", "beta"): "TRIGGERED",
+    ("/in/b", "beta"): "TRIGGERED",
+}
 
 
 class Died(BaseException):
@@ -61,6 +65,10 @@ class Sql:
         if hit:
             raise self.raises or Died
         return rows
+
+
+def dying(hook: FileArrivalsHook, at: str, nth: int, after: bool) -> Sql:
+    return Sql(hook, at, after, Died(), nth)
 
 
 class Starter(JobsApi):
@@ -117,7 +125,7 @@ def claim(
 
 def runs_of(admin: WorkspaceClient, jobs: dict[str, int], log: Log, consumer: str) -> Counter[str]:
     """How many runs the workspace has for each trigger_id of a consumer."""
-    wanted = {
+    wanted: set[str] = {
         r["trigger_id"]
         for r in log.hook.query(
             f"SELECT trigger_id FROM {log.names.log.sql} WHERE consumer = :c AND trigger_id IS NOT NULL",
@@ -127,7 +135,7 @@ def runs_of(admin: WorkspaceClient, jobs: dict[str, int], log: Log, consumer: st
     found: Counter[str] = Counter()
     for name in ("alpha", "beta"):
         for run in admin.jobs.list_runs(job_id=jobs[name]):
-            told = {p.name: p.value for p in run.job_parameters or ()}.get("trigger_id")
+            told = next((p.value for p in run.job_parameters or () if p.name == "trigger_id"), None)
             if told in wanted:
                 found[str(told)] += 1
     return found
@@ -147,7 +155,7 @@ def test_every_kind_of_outcome_stands_in_the_log(
     }
     mapped.land({**FILES, **elsewhere})
     report = claim(mapped, consumer)
-    assert mapped.outcomes(consumer) == {
+    expected: dict[tuple[str, str | None], str] = {
         **REQUESTS,
         ("/in/off", "alpha"): "INACTIVE",
         ("/in/missing", "no such job"): "NO_SUCH_WORKFLOW",
@@ -156,18 +164,19 @@ def test_every_kind_of_outcome_stands_in_the_log(
         ("/in/locked", "locked"): "ERROR",
         ("/in/z", None): "UNMAPPED",
     }
+    assert mapped.outcomes(consumer) == expected
     assert len(report.refused) == 1 and "PERMISSION_DENIED" in report.refused[0]
     assert set(runs_of(admin, jobs, mapped, consumer).values()) == {1}
     again = claim(mapped, consumer)
     assert again.counts == Counter() and again.epoch is None
 
 
-POINTS = {
-    "before the plan is appended": Sql(None, "INSERT", raises=Died()),  # type: ignore[arg-type]
-    "after the plan is appended": Sql(None, "INSERT", True, Died()),  # type: ignore[arg-type]
-    "after the epoch is taken": Sql(None, "UPDATE", True, Died()),  # type: ignore[arg-type]
-    "before the outcomes are recorded": Sql(None, "INSERT", raises=Died(), nth=2),  # type: ignore[arg-type]
-    "after the outcomes are recorded": Sql(None, "INSERT", True, Died(), nth=2),  # type: ignore[arg-type]
+POINTS = {  # of the statement that begins so, the nth: dies before its effect, or after
+    "before the plan is appended": ("INSERT", 1, False),
+    "after the plan is appended": ("INSERT", 1, True),
+    "after the epoch is taken": ("UPDATE", 1, True),
+    "before the outcomes are recorded": ("INSERT", 2, False),
+    "after the outcomes are recorded": ("INSERT", 2, True),
 }
 
 
@@ -178,7 +187,7 @@ def test_whoever_comes_next_finishes_what_died(
     consumer = mapped.consumer()
     mapped.land(FILES)
     with pytest.raises(Died):
-        claim(mapped, consumer, replace(POINTS[point], hook=mapped.hook))
+        claim(mapped, consumer, dying(mapped.hook, *POINTS[point]))
     claim(mapped, consumer)
     assert mapped.outcomes(consumer) == REQUESTS
     runs = runs_of(admin, jobs, mapped, consumer)
