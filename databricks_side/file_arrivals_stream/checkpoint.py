@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pyspark.sql import SparkSession
 
 from databricks_file_arrivals.core.errors import StreamRefused
+from databricks_file_arrivals.core.paths import canonical
 from file_arrivals_stream.spark_sql import SPARK_ERRORS, error_condition, first_line
 
 
@@ -23,7 +24,7 @@ class Checkpoint:
     def read(cls, spark: SparkSession, directory: str) -> Checkpoint:
         """What the checkpoint at hand says. Raises StreamRefused where it is there but cannot be read."""
         found = stream_id(spark, directory)
-        if found is None and directory.rstrip("/").rsplit("/", 1)[-1] in _files(spark, directory):
+        if found is None and canonical(directory) in map(canonical, _files(spark, directory)):
             raise _unreadable(directory, "it is a file")
         return cls(found, _newest(spark, directory, "offsets"), _newest(spark, directory, "commits"))
 
@@ -44,19 +45,20 @@ def stream_id(spark: SparkSession, directory: str) -> str | None:
 
 def _newest(spark: SparkSession, directory: str, part: str) -> int:
     """The newest batch that a part of the checkpoint names, or -1."""
-    names = _files(spark, f"{directory.rstrip('/')}/{part}")
+    files = _files(spark, f"{directory.rstrip('/')}/{part}")
+    names = (path.rsplit("/", 1)[-1] for path in files)
     return max((int(name) for name in names if name.isdecimal()), default=-1)
 
 
-def _files(spark: SparkSession, path: str) -> set[str]:
-    """The names of the files in a directory, none when it is not there; of a file its own."""
+def _files(spark: SparkSession, path: str) -> list[str]:
+    """The files below a directory, none when it is not there; of a file itself."""
     try:
         files = spark.read.format("binaryFile").load(path).select("path").collect()
     except SPARK_ERRORS as error:
         if error_condition(error) == "PATH_NOT_FOUND":
-            return set()
+            return []
         raise _unreadable(path, first_line(error)) from error
-    return {row.path.rsplit("/", 1)[-1] for row in files}
+    return [row.path for row in files]
 
 
 def _unreadable(directory: str, reason: str) -> StreamRefused:

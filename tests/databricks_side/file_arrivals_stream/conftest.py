@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import uuid
 from collections.abc import Iterator
@@ -56,6 +57,7 @@ def classic_session(state: Path) -> SparkSession:
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("OFF")
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # it logs at exit, when nobody listens any more
     register(spark, state)
     return spark
 

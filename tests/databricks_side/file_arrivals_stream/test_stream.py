@@ -54,7 +54,8 @@ def stream_of(site: Site) -> str:
     return text.split('"id":"')[1].split('"')[0]
 
 
-def test_a_batch_that_is_repeated_is_logged_once(site: Site) -> None:
+def test_a_batch_that_is_repeated_is_logged_once(connect_site: Site) -> None:
+    site = connect_site
     files = site.land("d", "a", "b")
     before = site.run()
     (site.checkpoint / "commits" / "0").unlink()
@@ -65,7 +66,8 @@ def test_a_batch_that_is_repeated_is_logged_once(site: Site) -> None:
     assert after[:2] == before, "the rows of the first time, logged_at too"
 
 
-def test_a_batch_that_fails_ends_the_run_and_is_logged_whole_afterwards(site: Site) -> None:
+def test_a_batch_that_fails_ends_the_run_and_is_logged_whole_afterwards(connect_site: Site) -> None:
+    site = connect_site
     arrivals = site.log.names.arrivals.sql
     site.log.query(f"ALTER TABLE {arrivals} ADD CONSTRAINT small CHECK (file_size < 1000)")
     try:
@@ -109,10 +111,11 @@ import os, signal, sys
 from pathlib import Path
 from tests.databricks_side.file_arrivals_stream.conftest import Log, Site, classic_session, deployed
 from file_arrivals_stream import stream
+from file_arrivals_stream.arrival_writer import ArrivalWriter
 
-class Killed(stream.ArrivalWriter):
+class Killed(ArrivalWriter):
     def __call__(self, batch, batch_id):
-        stream.ArrivalWriter.__call__(self, batch, batch_id)
+        ArrivalWriter.__call__(self, batch, batch_id)
         if batch_id == 1:
             os.kill(batch.sparkSession.sparkContext._gateway.proc.pid, signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -246,8 +249,8 @@ def test_nothing_starts_with_tables_of_another_version(connect_site: Site) -> No
     other = Names.of(str(log.names.log.derive("_other")))
     log.query(ARRIVALS.create(other.arrivals))
     log.query(STREAMS.create(other.streams))
-    log.query(f"ALTER TABLE {other.streams.sql} SET TBLPROPERTIES ('{VERSION_PROPERTY}' = '99')")
-    with pytest.raises(TableDiffers, match="_streams: the schema version is 99, not 1"):
+    log.query(f"ALTER TABLE {other.streams.sql} SET TBLPROPERTIES ('{VERSION_PROPERTY}' = '0')")
+    with pytest.raises(TableDiffers, match="_streams: the schema version is 0, not 1"):
         connect_site.run(log_table=str(other.log))
     assert not connect_site.checkpoint.exists()
 
