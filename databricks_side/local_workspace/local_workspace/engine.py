@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -37,6 +39,10 @@ appender.file.strategy.max = 3
 """
 
 
+# Many small statements: the second compiler took a third of all processor time and never paid it back.
+JAVA_TUNING = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
 def spark_settings(state: Path) -> dict[str, str]:
     """What makes a Spark session a workspace's: Delta by default, three-level names, a lasting catalog."""
     return {
@@ -56,10 +62,26 @@ def spark_settings(state: Path) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has at this moment."""
+    """A port of 127.0.0.1 that nobody has now, and that no outgoing connection is given later.
+
+    The kernel gives connections ports of its ephemeral range, from 32768 or 49152 up: clients that wait for a
+    killed server could be given its very port, and the server could not have it back.
+    """
+    candidates = list(range(20_000, 32_000))
+    random.shuffle(candidates)
+    return next(port for port in candidates if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind(("127.0.0.1", port))
+            return True
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return False
 
 
 class Engine:
@@ -140,18 +162,12 @@ class Engine:
 
     def _port(self) -> int:
         """The port asked for; else the last one, so that clients find a restarted server; else a free one."""
+        if self._wanted_port:
+            if not _is_free(self._wanted_port):
+                raise EngineError(f"Port {self._wanted_port} of 127.0.0.1 is taken: name another, or none.")
+            return self._wanted_port
         last = read_json(self._record_path)
-        for port in (self._wanted_port, last["port"] if last else 0):
-            if port:
-                with socket.socket() as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    try:
-                        probe.bind(("127.0.0.1", port))
-                        return int(port)
-                    except OSError as error:
-                        if port == self._wanted_port:
-                            raise EngineError(f"Port {port} of 127.0.0.1 is taken: {error}") from error
-        return free_port()
+        return int(last["port"]) if last and _is_free(last["port"]) else free_port()
 
     def _spawn(self) -> None:
         port = self._port()
@@ -197,7 +213,7 @@ class Engine:
                 f"local[{max(4, os.cpu_count() or 1)}]",
             ),  # most tasks here wait for files, not for a core
             *("--driver-memory", self._driver_memory),
-            *("--driver-java-options", java_options),
+            *("--driver-java-options", f"{JAVA_TUNING} {java_options}"),
             *("--jars", ",".join(map(str, jar_paths(self._home)))),
             *(part for name, value in settings.items() for part in ("--conf", f"{name}={value}")),
             "spark-internal",

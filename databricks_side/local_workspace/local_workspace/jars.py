@@ -52,6 +52,7 @@ def setup(home: Path | None = None) -> Path:
                 made.mkdir()
                 _fetch_delta(Path(work), made)
                 _compile_extension(Path(work), made / "catalog-names.jar")
+                _compile_workers()
                 made.rename(jars)
     return home
 
@@ -101,6 +102,17 @@ def _compile_extension(work: Path, jar: Path) -> None:
             archive.write(file, file.relative_to(classes))
 
 
+def _compile_workers() -> None:
+    """Leave the byte code of what Spark's Python workers import.
+
+    Spark gives a worker ten seconds to start and no setting for it; a busy machine needs longer to compile.
+    """
+    modules = "pyspark.sql.connect.streaming.worker.foreach_batch_worker, local_workspace.cloud_files"
+    _run(
+        [sys.executable, "-c", f"import {modules}"], "Spark's client cannot be imported.", java_environment()
+    )
+
+
 def _java_tool(name: str) -> str:
     home = os.environ.get("JAVA_HOME")
     path = shutil.which(name, path=f"{home}/bin" if home else None) or shutil.which(name)
@@ -130,5 +142,6 @@ def java_environment() -> dict[str, str]:
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "PYTHONPATH": search,  # the server's Python workers import the cloudFiles source from here
     }
-    clients = ("SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "PYSPARK_SUBMIT_ARGS", "SPARK_CONF_DIR")
-    return {name: value for name, value in os.environ.items() if name not in clients} | own
+    foreign = ("SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "PYSPARK_SUBMIT_ARGS", "SPARK_CONF_DIR")
+    slow = ("PYTHONDONTWRITEBYTECODE",)  # see _compile_workers
+    return {name: value for name, value in os.environ.items() if name not in foreign + slow} | own

@@ -31,7 +31,11 @@ def session(remote: str, state: Path, session_id: str | None = None) -> SparkSes
 
     # pyspark prints each failed statement, with both stack traces, besides raising it: once is enough
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
     spark: SparkSession = SparkSession.builder.remote(session_url(remote, session_id)).create()
+    # Five minutes of patience as by default, but not up to one minute asleep after the server is back.
+    spark.client.set_retry_policies([DefaultPolicy(max_retries=80, max_backoff=4000)])
     register(spark, state)
     return spark
 

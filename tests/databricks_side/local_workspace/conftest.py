@@ -123,7 +123,7 @@ class Runs:
     def kill_run(self, run: int) -> None:
         os.kill(self.pid(run), signal.SIGKILL)
 
-    def result(self, run: int, seconds: float = 90) -> dict[str, Any]:
+    def result(self, run: int, seconds: float = 300) -> dict[str, Any]:
         """How the run ended, once it has."""
         value: dict[str, Any] = eventually(lambda: read_json(self.folder(run) / "result.json"), seconds)
         return value

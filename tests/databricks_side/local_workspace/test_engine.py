@@ -13,7 +13,7 @@ import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql.connect.session import SparkSession
 
-from local_workspace.engine import Engine, EngineError, SetupError, spark_settings
+from local_workspace.engine import Engine, EngineError, SetupError, free_port, spark_settings
 from local_workspace.runtime import session
 from tests.databricks_side.local_workspace.conftest import eventually
 
@@ -243,6 +243,10 @@ class TestEngine:
             taken.listen()
             with pytest.raises(EngineError, match="is taken"):
                 Engine(tmp_path, port=taken.getsockname()[1]).start()
+
+    def test_free_ports_are_given_to_no_outgoing_connection(self) -> None:
+        ports = {free_port() for _ in range(20)}
+        assert len(ports) > 1 and all(20_000 <= port < 32_000 for port in ports)
 
     def test_where_none_was_started(self, tmp_path: Path) -> None:
         unborn = Engine(tmp_path)

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -164,9 +165,12 @@ class TestCancel:
 
 
 @pytest.fixture
-def own(engine: Engine, tmp_path: Path) -> Runs:
+def own(engine: Engine, tmp_path: Path) -> Iterator[Runs]:
     """A runner that the test may kill."""
-    return Runs(tmp_path / "state", engine.remote)
+    runs = Runs(tmp_path / "state", engine.remote)
+    yield runs
+    if runs.process is not None and runs.process.poll() is None:
+        runs.stop()
 
 
 class TestDeath:
