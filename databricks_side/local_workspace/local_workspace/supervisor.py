@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from local_workspace.api.principals import issue_tokens
-from local_workspace.engine import Engine
+from local_workspace.engine import Engine, EngineError
 from local_workspace.records import ProcessRecord, read_json, write_json
 from local_workspace.runner_client import RunnerError, ping
 from local_workspace.state import State
@@ -260,15 +260,23 @@ class Supervisor:
     def _watch(self) -> None:
         """Start again whatever has died; not faster than every few seconds when it dies at once each time."""
         if not self._engine.alive() and self._may_start("engine"):
-            self._say("Spark server: died, starting again ...")
-            self._started["engine"] = time.monotonic()
-            self._engine.start()
-            self._record()
+            self._restart_engine()
         for name, start in (("runner", self._start_runner), ("api", self._start_api)):
             code = self._children[name].poll()
             if code is not None and self._may_start(name):
                 self._say(f"{name}: ended with {code}, starting again ...")
                 start()
+
+    def _restart_engine(self) -> None:
+        self._say("Spark server: died, starting again ...")
+        self._started["engine"] = time.monotonic()
+        try:
+            self._engine.start()
+        except EngineError as error:
+            self._say(f"Spark server: {error}\nIt is tried again.")
+            return
+        self._record()
+        self._say(f"Spark server: {self._engine.remote}")
 
     def _may_start(self, name: str) -> bool:
         life = time.monotonic() - self._started.get(name, 0.0)

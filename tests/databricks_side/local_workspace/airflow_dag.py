@@ -16,11 +16,8 @@ from airflow.providers.databricks.operators.databricks import (
 )
 from airflow.sdk import DAG
 
-JOB_ID, FAILING_ID, JOB_NAME = (
-    int(os.environ["JOB_ID"]),
-    int(os.environ["FAILING_ID"]),
-    os.environ["JOB_NAME"],
-)
+JOB_ID, FAILING_ID = os.environ["JOB_ID"], os.environ["FAILING_ID"]
+JOB_NAME = os.environ["JOB_NAME"]
 
 with DAG("stock", schedule=None, start_date=datetime(2026, 1, 1), catchup=False) as dag:
     DatabricksRunNowOperator(

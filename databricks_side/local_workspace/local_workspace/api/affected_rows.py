@@ -75,11 +75,17 @@ def _named(token: str, parameters: dict[str, Any]) -> str | None:
     return token[1:-1] if token[:1] in "'\"" else None
 
 
-def inserted_rows(spark: "SparkSession", folder: Path, target: str, mark: str) -> int:
-    """The rows of the commit that carries the mark; 0 when there is no such commit."""
+def inserted_rows(spark: "SparkSession", folder: Path, target: str, mark: str) -> int | None:
+    """The rows of the commit that carries the mark, 0 when there is none; None for a table that is not Delta."""
+    from pyspark.errors import AnalysisException
+
     metrics = _recent_commit(_likely_log(folder, target), mark)
     if metrics is None:
-        metrics = _history(spark, target, mark)
+        try:
+            metrics = _history(spark, target, mark)
+        except AnalysisException:
+            # The rows are written, and only Delta keeps a history that says how many.
+            return None
     return int((metrics or {}).get("numOutputRows", 0))
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 import secrets
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,12 +156,15 @@ class Jobs:
                     changes = {**changes, field: _merged(settings.get(field, []), changes[field], field, key)}
             _store(db, caller, job, checked_settings({**settings, **changes}, version))
 
-    def delete(self, caller: Principal, job_id: int) -> None:
-        """The job is gone; its runs that are over can still be read."""
+    def delete(
+        self, caller: Principal, job_id: int, cancel: Callable[[sqlite3.Connection, int], None]
+    ) -> None:
+        """The job is gone, and its active runs are cancelled; those that are over can still be read."""
         with self._state.writing() as db:
             permissions.require(db, caller, job_id, "CAN_MANAGE")
             job = find_job(db, job_id)
             db.execute("UPDATE jobs SET deleted_at = ? WHERE job_id = ?", (now_ms(), job.job_id))
+            cancel(db, job_id)
 
 
 # jobs/update merges these arrays, entry by entry, and replaces every other field.

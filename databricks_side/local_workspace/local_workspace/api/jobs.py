@@ -2,6 +2,7 @@
 
 from local_workspace.api.call import ALL_VERSIONS, Answer, Call, Route
 from local_workspace.api.errors import InvalidParameter
+from local_workspace.api.run_store import cancel_runs_of
 
 
 def create(call: Call) -> Answer:
@@ -61,7 +62,7 @@ def update(call: Call) -> Answer:
 def delete(call: Call) -> Answer:
     """POST jobs/delete"""
     call.arguments.only("job_id")
-    call.workspace.jobs.delete(call.caller, call.arguments.integer("job_id"))
+    call.workspace.jobs.delete(call.caller, call.arguments.integer("job_id"), cancel_runs_of)
     call.workspace.scheduler.wake()
     return {}
 

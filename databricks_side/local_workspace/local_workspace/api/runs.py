@@ -4,6 +4,7 @@ import json
 import sqlite3
 from typing import Any
 
+from local_workspace.api.arguments import Arguments
 from local_workspace.api.call import ALL_VERSIONS, Answer, Call, Route
 from local_workspace.api.errors import InvalidParameter, NotImplementedHere
 from local_workspace.api.job_store import next_token, seq_of_token
@@ -24,13 +25,13 @@ def run_now(call: Call) -> Answer:
         overrides["notebook_params"] = given.texts("notebook_params")
     if given.values.get("python_params"):
         overrides["python_params"] = [str(value) for value in given.sequence("python_params")]
-    queue = given.mapping("queue")
+    queue = Arguments(given.mapping("queue"))
     request = RunRequest(
         job_id=given.integer("job_id"),
         idempotency_token=given.optional_text("idempotency_token"),
         job_parameters=given.texts("job_parameters"),
         overrides=overrides,
-        queue=bool(queue["enabled"]) if "enabled" in queue else None,
+        queue=queue.boolean("enabled") if "enabled" in queue.values else None,
     )
     run_id = call.workspace.runs.run_now(call.caller, request)
     return {"run_id": run_id, "number_in_job": run_id}

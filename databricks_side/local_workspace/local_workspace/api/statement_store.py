@@ -192,13 +192,14 @@ def _interrupt(statement: Statement, session: "SparkSession") -> None:
             return
 
 
-def _insert_result(count: int) -> Result:
+def _insert_result(count: int | None) -> Result:
     from pyspark.sql.types import LongType, StructType
 
     schema = StructType()
     for name in affected_rows.COLUMNS:
         schema.add(name, LongType())
-    return Result(sql_values.columns(schema), [[[str(count), str(count)]]], False)
+    text = None if count is None else str(count)
+    return Result(sql_values.columns(schema), [[[text, text]]], False)
 
 
 def _collected(frame: Any, schema: "StructType", request: StatementRequest) -> Result:

@@ -9,6 +9,7 @@ from local_workspace.api.call import Workspace
 from local_workspace.api.errors import InvalidParameter, JobDoesNotExist, PermissionDenied
 from local_workspace.api.job_store import new_id, next_token, seq_of_token
 from local_workspace.api.principals import Principal
+from local_workspace.api.run_store import RunRequest, cancel_runs_of
 
 ADMIN, ALICE = Principal("admin", 1, True), Principal("alice", 2, False)
 Job = dict[str, Any]
@@ -48,8 +49,10 @@ def test_pages_show_each_job_once_newest_first(parts: Workspace, job: Job) -> No
 
 def test_a_job_that_is_gone_does_not_exist(parts: Workspace, job: Job) -> None:
     job_id = parts.jobs.create(ADMIN, job, "2.2")
-    parts.jobs.delete(ADMIN, job_id)
-    for again in (parts.jobs.get, parts.jobs.delete):
+    run_id = parts.runs.run_now(ADMIN, RunRequest(job_id))
+    parts.jobs.delete(ADMIN, job_id, cancel_runs_of)
+    assert parts.runs.find(ADMIN, run_id)["result"] == "CANCELED"
+    for again in (parts.jobs.get, lambda *names: parts.jobs.delete(*names, cancel_runs_of)):
         with pytest.raises(JobDoesNotExist, match=f"Job {job_id} does not exist"):
             again(ADMIN, job_id)
     assert parts.jobs.page(ADMIN, None, 20, None) == ([], None)

@@ -157,6 +157,8 @@ def test_affected_rows(warehouse: Warehouse, table: str) -> None:
         "num_affected_rows": "2", "num_updated_rows": "1", "num_deleted_rows": "0", "num_inserted_rows": "1",
     }  # fmt: skip
     assert counted(f"INSERT OVERWRITE {table} SELECT 1, 'o'")["num_inserted_rows"] == "1"
+    warehouse.rows(f"CREATE TABLE {table}_parquet USING parquet AS SELECT 1 AS a")
+    assert counted(f"INSERT INTO {table}_parquet SELECT 2")["num_inserted_rows"] is None
 
 
 def test_inserts_at_once_are_each_counted_as_their_own(warehouse: Warehouse, table: str) -> None:

@@ -1,0 +1,35 @@
+"""Sessions of statements, and what their errors say."""
+
+import pytest
+
+from local_workspace.api.spark_sessions import SparkSessions, error_text
+from local_workspace.testing import RunningWorkspace
+
+
+def test_sessions_share_nothing_but_the_catalog(workspace: RunningWorkspace) -> None:
+    sessions = SparkSessions(workspace.remote)
+    with sessions.one() as first, sessions.one() as second:
+        assert first.session_id != second.session_id
+        first.sql("CREATE TEMPORARY VIEW mine AS SELECT 1")
+        assert first.catalog.tableExists("mine") and not second.catalog.tableExists("mine")
+
+
+def test_a_session_is_released_after_an_error_too(workspace: RunningWorkspace) -> None:
+    from pyspark.errors import PySparkException
+
+    with pytest.raises(PySparkException), SparkSessions(workspace.remote).one() as spark:
+        spark.sql("SELEC 1")
+    assert spark.is_stopped
+
+
+def test_errors_say_what_is_wrong_and_no_more() -> None:
+    text = (
+        "[TABLE_OR_VIEW_NOT_FOUND] The table `spark_catalog`.`a`.`b` cannot be found. "
+        "SQLSTATE: 42P01; line 1 pos 14;\n"
+        "'Project [*]\n+- 'UnresolvedRelation [spark_catalog, a, b]\n\nJVM stacktrace:\norg.apache..."
+    )
+    assert error_text(Exception(text)) == (
+        "[TABLE_OR_VIEW_NOT_FOUND] The table `main`.`a`.`b` cannot be found. SQLSTATE: 42P01; line 1 pos 14"
+    )
+    syntax = "\n[PARSE_SYNTAX_ERROR] Syntax error. SQLSTATE: 42601 (line 1, pos 0)\n\n== SQL ==\nselec\n^^^"
+    assert error_text(Exception(syntax)) == syntax.strip()
