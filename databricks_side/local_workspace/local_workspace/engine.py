@@ -21,6 +21,7 @@ from local_workspace.records import ProcessRecord, read_json, write_json
 
 __all__ = ["Engine", "EngineError", "SetupError", "release", "setup", "spark_settings"]
 
+LAST_BREATH_SECONDS = 20
 START_TIMEOUT_SECONDS = 180  # seven seconds on an idle machine; a busy one has needed fifty
 LOG4J = """\
 rootLogger.level = warn
@@ -39,8 +40,9 @@ appender.file.strategy.max = 3
 """
 
 
-# Many small statements: the second compiler took a third of all processor time and never paid it back.
-JAVA_TUNING = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# Many small statements, each compiled and used once: the second compiler took a third of all processor time
+# and never paid it back. Without it the code cache would be small, and be swept again and again.
+JAVA_TUNING = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 
 
 def spark_settings(state: Path) -> dict[str, str]:
@@ -54,6 +56,9 @@ def spark_settings(state: Path) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         # Bound parameters are put in as literals before Spark looks for `${...}`: it would eat that of data.
         "spark.sql.variable.substitute": "false",
+        # Java code for each statement costs more than it saves on few rows; a job on millions may set both back.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.sql.shuffle.partitions": "2",
         "spark.ui.enabled": "false",
@@ -167,7 +172,15 @@ class Engine:
                 raise EngineError(f"Port {self._wanted_port} of 127.0.0.1 is taken: name another, or none.")
             return self._wanted_port
         last = read_json(self._record_path)
-        return int(last["port"]) if last and _is_free(last["port"]) else free_port()
+        if last is None:
+            return free_port()
+        # A killed JVM is a zombie while its threads end, and keeps its port and catalog until the last has ended.
+        deadline = time.monotonic() + LAST_BREATH_SECONDS
+        while not _is_free(last["port"]):
+            if time.monotonic() > deadline:
+                return free_port()
+            time.sleep(0.05)
+        return int(last["port"])
 
     def _spawn(self) -> None:
         port = self._port()
@@ -176,6 +189,8 @@ class Engine:
         scratch.mkdir(parents=True)
         log4j = self._folder / "log4j2.properties"
         log4j.write_text(LOG4J.format(folder=self._folder))
+        if self._child is not None:
+            self._child.wait()
         with (self._folder / "engine.out").open("ab") as output:
             self._child = subprocess.Popen(
                 self._command(port, log4j),
