@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
 from demo.processes import Processes
 
-PAUSE_SECONDS = 1.5
+PAUSE_SECONDS = 2.0
 _PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 
 
@@ -40,15 +41,12 @@ class MemorySampler:
 
     def sample(self) -> None:
         """Look once."""
-        resident = proportional = 0
-        for process in [psutil.Process(os.getpid()), *self._processes.tree()]:
-            try:
-                resident += process.memory_info().rss
-                proportional += _proportional(process.pid)
-            except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-                continue  # it has ended meanwhile
-        self.resident = max(self.resident, resident)
-        self.proportional = max(self.proportional, proportional)
+        everything = [psutil.Process(os.getpid()), *self._processes.tree()]
+        resident = sum(_unless_ended(process, _resident) for process in everything)
+        if resident > self.resident:  # the other one takes long to tell
+            self.resident = resident
+            proportional = sum(_unless_ended(process, _proportional) for process in everything)
+            self.proportional = max(self.proportional, proportional)
 
     def __str__(self) -> str:
         text = f"{self.resident / 2**30:.1f} GiB resident"
@@ -63,9 +61,20 @@ class MemorySampler:
             self.sample()
 
 
-def _proportional(pid: int) -> int:
+def _unless_ended(process: psutil.Process, size: Callable[[psutil.Process], int]) -> int:
+    try:
+        return size(process)
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def _resident(process: psutil.Process) -> int:
+    return int(process.memory_info().rss)
+
+
+def _proportional(process: psutil.Process) -> int:
     """The process's share of the pages that it has, in bytes; 0 where the system does not tell."""
     if not Path("/proc/self/smaps_rollup").exists():
         return 0
-    found = _PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_text())
+    found = _PSS.search(Path(f"/proc/{process.pid}/smaps_rollup").read_text())
     return int(found[1]) * 1024 if found else 0
