@@ -113,21 +113,31 @@ def test_a_file_is_wanted_by_its_name_alone(log: Log) -> None:
     assert len(every) == 1
 
 
-def record(log: Log, consumer: str, claim: str, epoch: int, status: Status, **more: object) -> None:
-    """Append a row to the trigger log."""
-    given = {
-        "consumer": consumer,
-        "claim_id": claim,
-        "epoch": epoch,
-        "status": str(status),
-        "file_count": 1,
-        **more,
-    }
-    columns = ", ".join(given)
+COLUMNS = (
+    "directory",
+    "rule_id",
+    "stream_id",
+    "from_batch",
+    "to_batch",
+    "attempt",
+    "trigger_id",
+    "file_count",
+)
+
+
+def record(log: Log, consumer: str, *rows: tuple[str, int, Status, dict[str, object]]) -> None:
+    """Append rows to the trigger log in one commit: claim, epoch, status, and what else they have."""
+    values: dict[str, object] = {"consumer": consumer}
+    lines = []
+    for n, (claim, epoch, status, more) in enumerate(rows):
+        row = {"claim_id": claim, "epoch": epoch, "status": str(status), "file_count": 1, **more}
+        names = ("claim_id", "epoch", "status", *COLUMNS)
+        values |= {f"{name}{n}": row[name] for name in names if name in row}
+        lines.append(", ".join([":consumer", *(f":{name}{n}" if name in row else "NULL" for name in names)]))
     log.hook.query(
-        f"INSERT INTO {log.names.log.sql} ({columns}, recorded_at) "
-        f"VALUES ({', '.join(f':{name}' for name in given)}, current_timestamp())",
-        given,
+        f"INSERT INTO {log.names.log.sql} (consumer, claim_id, epoch, status, {', '.join(COLUMNS)}) "
+        f"VALUES ({'), ('.join(lines)})",
+        values,
     )
 
 
@@ -143,14 +153,27 @@ def seen(log: Log, view: str, consumer: str, *columns: str) -> list[tuple[object
 def test_latest_is_the_state_of_each_request(log: Log) -> None:
     """Highest attempt, then highest rank; rows of claims that were never won count for nothing."""
     name = f"latest-{uuid.uuid4().hex[:8]}"
-    a = {"directory": "/a", "rule_id": "r", "stream_id": "s", "from_batch": 0, "to_batch": 1}
-    for status in (Status.TRIGGERED, Status.PLANNED, Status.ERROR, Status.PLANNED):
-        record(log, name, "won", 1, status, attempt=1, **a)
-    record(log, name, "won", 1, Status.NOT_RUN, attempt=1, **a | {"directory": "/b"})
-    record(log, name, "won", 1, Status.PLANNED, attempt=2, **a | {"directory": "/b"})
-    record(log, name, "void", 1, Status.PLANNED, attempt=9, **a)
+    a: dict[str, object] = {
+        "directory": "/a",
+        "rule_id": "r",
+        "stream_id": "s",
+        "from_batch": 0,
+        "to_batch": 1,
+    }
+    b = a | {"directory": "/b"}
+    record(
+        log,
+        name,
+        ("won", 1, Status.TRIGGERED, a | {"attempt": 1}),
+        ("won", 1, Status.PLANNED, a | {"attempt": 1}),
+        ("won", 1, Status.ERROR, a | {"attempt": 1}),
+        ("won", 1, Status.PLANNED, a | {"attempt": 1}),
+        ("won", 1, Status.NOT_RUN, b | {"attempt": 1}),
+        ("won", 1, Status.PLANNED, b | {"attempt": 2}),
+        ("void", 1, Status.PLANNED, a | {"attempt": 9}),
+    )
     assert seen(log, "_latest", name, "status") == [], "no claim of these was won yet"
-    record(log, name, "won", 1, Status.CLAIMED)
+    record(log, name, ("won", 1, Status.CLAIMED, {}))
     assert seen(log, "_latest", name, "directory", "status", "attempt") == [
         ("/a", "TRIGGERED", 1),
         ("/b", "PLANNED", 2),
@@ -159,19 +182,25 @@ def test_latest_is_the_state_of_each_request(log: Log) -> None:
 
 def test_held_is_what_the_newest_epoch_of_a_key_holds(log: Log) -> None:
     name = f"held-{uuid.uuid4().hex[:8]}"
-    for epoch in (1, 2, 3):
-        record(log, name, f"c{epoch}", epoch, Status.CLAIMED)
-    for directory, rows in {
-        "/kept": [(1, Status.HELD, 1)],
-        "/replaced": [(1, Status.HELD, 1), (2, Status.HELD, 5)],
-        "/ended": [(1, Status.HELD, 1), (2, Status.PLANNED, 1)],
-        "/overdue": [(1, Status.HELD, 2), (3, Status.OVERDUE, 0)],
-    }.items():
-        for epoch, status, count in rows:
-            record(
-                log, name, f"c{epoch}", epoch, status,
-                directory=directory, rule_id="r", stream_id="s", to_batch=epoch, file_count=count,
-            )  # fmt: skip
+    key: dict[str, object] = {"rule_id": "r", "stream_id": "s"}
+    decided = [
+        ("/kept", 1, Status.HELD, 1),
+        ("/replaced", 1, Status.HELD, 1),
+        ("/replaced", 2, Status.HELD, 5),
+        ("/ended", 1, Status.HELD, 1),
+        ("/ended", 2, Status.PLANNED, 1),
+        ("/overdue", 1, Status.HELD, 2),
+        ("/overdue", 3, Status.OVERDUE, 0),
+    ]
+    record(
+        log,
+        name,
+        *((f"c{epoch}", epoch, Status.CLAIMED, {}) for epoch in (1, 2, 3)),
+        *(
+            (f"c{epoch}", epoch, status, key | {"directory": d, "to_batch": epoch, "file_count": count})
+            for d, epoch, status, count in decided
+        ),
+    )
     assert seen(log, "_held", name, "directory", "file_count") == [
         ("/kept", 1),
         ("/overdue", 2),
@@ -197,6 +226,6 @@ def test_lag_is_what_waits_for_each_consumer(log: Log) -> None:
 def test_unmapped_is_what_no_rule_meant(log: Log) -> None:
     name = f"unmapped-{uuid.uuid4().hex[:8]}"
     row = LogRow(status=Status.UNMAPPED, consumer=name, claim_id="c", epoch=1, directory="/u")
-    record(log, name, "c", 1, Status.UNMAPPED, directory="/u", trigger_id=trigger_id(row, 1), attempt=1)
-    record(log, name, "c", 1, Status.CLAIMED)
+    identity = {"directory": "/u", "trigger_id": trigger_id(row, 1), "attempt": 1}
+    record(log, name, ("c", 1, Status.UNMAPPED, identity), ("c", 1, Status.CLAIMED, {}))
     assert seen(log, "_unmapped", name, "directory", "file_count") == [("/u", 1)]

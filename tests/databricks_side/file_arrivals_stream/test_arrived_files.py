@@ -128,8 +128,8 @@ def test_files_by_pattern(connect: Log) -> None:
     stream = uuid.uuid4().hex
     put(connect, stream, [(0, "/in/100%/p_q", name) for name in NAMES])
     chosen = random.Random(3)
-    for pattern in (*PATTERNS[:4], None):
-        excluded = chosen.sample(PATTERNS, 2) if pattern != "*.csv" else []
+    for pattern in ("*.csv", None):
+        excluded = chosen.sample(PATTERNS, 2) if pattern is None else []
         expected = [
             name
             for name in NAMES

@@ -93,20 +93,6 @@ def test_the_log_shows_in_the_output(capsys: pytest.CaptureFixture[str]) -> None
     assert len(lines) == 1 and lines[0].endswith("INFO a line")
 
 
-def test_a_run_from_its_arguments(connect_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("file_arrivals_stream.job.log_to_output", lambda: None)
-    connect_site.land("d", "1")
-    run_job(
-        [
-            f"--monitored_directory={connect_site.root}",
-            f"--checkpoint_directory={connect_site.checkpoint}",
-            f"--log_table={connect_site.log.names.log}",
-        ],
-        connect_site.log.spark,
-    )
-    assert len(connect_site.logged()) == 1
-
-
 def test_a_secret_without_dbutils_is_an_error(connect_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("file_arrivals_stream.job.log_to_output", lambda: None)
     with pytest.raises(BadInput, match="cloudFiles_queueName names the secret a/b"):

@@ -30,7 +30,6 @@ def test_every_file_is_logged_once_whatever_its_name(site: Site) -> None:
     site.run(cloudFiles_maxFilesPerTrigger="7")
     second = [*site.land("orders/eu 100%", "later.csv"), *site.land("", "at the root")]
     rows = site.run(cloudFiles_maxFilesPerTrigger="7")
-    site.run()
 
     assert site.logged() == sorted(map(str, first + second))
     assert [row.batch_id for row in rows] == [0] * 7 + [1] * 7 + [2] * 4 + [3] * 2
@@ -52,18 +51,6 @@ def stream_of(site: Site) -> str:
     """The stream's id as the checkpoint has it."""
     text = (site.checkpoint / "metadata").read_text()
     return text.split('"id":"')[1].split('"')[0]
-
-
-def test_a_batch_that_is_repeated_is_logged_once(connect_site: Site) -> None:
-    site = connect_site
-    files = site.land("d", "a", "b")
-    before = site.run()
-    (site.checkpoint / "commits" / "0").unlink()
-    (site.checkpoint / "commits" / ".0.crc").unlink()
-    late = site.land("d", "c")
-    after = site.run()
-    assert site.logged() == sorted(map(str, files + late))
-    assert after[:2] == before, "the rows of the first time, logged_at too"
 
 
 def test_a_batch_that_fails_ends_the_run_and_is_logged_whole_afterwards(connect_site: Site) -> None:
@@ -100,10 +87,13 @@ def test_a_killed_batch_function_logs_nothing_twice(
         patch.setattr(stream, "ArrivalWriter", KilledAfterItsAppend)
         with pytest.raises(PySparkException):
             connect_site.run()
-    assert len(connect_site.logged()) == 2
+    before = connect_site.log.arrivals(connect_site.root)
+    assert len(before) == 2
     assert not list(connect_site.checkpoint.glob("commits/0"))
-    connect_site.run()
-    assert connect_site.logged() == sorted(map(str, files))
+    late = connect_site.land("d", "c")
+    after = connect_site.run()
+    assert connect_site.logged() == sorted(map(str, files + late))
+    assert after[:2] == before, "the rows of the first time, logged_at too"
 
 
 KILLED_DRIVER = """
@@ -156,6 +146,7 @@ def test_a_killed_driver_logs_nothing_twice(classic: Log, tmp_path: Path) -> Non
 
 
 def test_with_an_interval_the_stream_goes_on(connect_site: Site) -> None:
+    """It starts on an empty directory, which is no error."""
     query = start_stream(connect_site.log.spark, connect_site.settings(batch_interval="1 second"))
     try:
         for wave in ("one", "two"):
@@ -179,10 +170,6 @@ def test_an_empty_batch_writes_nothing(connect_site: Site) -> None:
     (new,) = connect_site.land("d", "new")
     connect_site.run(cloudFiles_includeExistingFiles="false")
     assert connect_site.logged() == [str(new)]
-
-
-def test_an_empty_directory_is_no_error(connect_site: Site) -> None:
-    assert connect_site.run() == []
 
 
 def test_options_reach_auto_loader_and_their_values_nobody_else(
