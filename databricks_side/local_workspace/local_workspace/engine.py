@@ -56,7 +56,7 @@ def spark_settings(state: Path) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         # Bound parameters are put in as literals before Spark looks for `${...}`: it would eat that of data.
         "spark.sql.variable.substitute": "false",
-        # Java code for each statement costs more than it saves on few rows; a job on millions may set both back.
+        # Java code for each statement costs more than it saves on few rows; big jobs may set both back.
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.databricks.delta.snapshotPartitions": "1",
@@ -174,7 +174,7 @@ class Engine:
         last = read_json(self._record_path)
         if last is None:
             return free_port()
-        # A killed JVM is a zombie while its threads end, and keeps its port and catalog until the last has ended.
+        # A killed JVM is a zombie while its threads end, and keeps port and catalog until the last has.
         deadline = time.monotonic() + LAST_BREATH_SECONDS
         while not _is_free(last["port"]):
             if time.monotonic() > deadline:
