@@ -51,7 +51,7 @@ def workspace_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def workspace(workspace_state: Path) -> Iterator[RunningWorkspace]:
-    """A local workspace, started by its command line, with the users `alice` and `bob` besides the admin."""
+    """A local workspace, started by its command line, with three users besides the admin."""
     setup()
-    with running_workspace(workspace_state, principals=["alice", "bob"]) as running:
+    with running_workspace(workspace_state, principals=["alice", "bob", "airflow"]) as running:
         yield running

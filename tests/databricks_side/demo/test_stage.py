@@ -42,7 +42,7 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
 def test_two_demos_do_not_share_a_folder(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with stage(state, Screen()):
-        with pytest.raises(DemoError, match="runs on .* already"), stage(state, Screen()):
+        with pytest.raises(DemoError, match=r"runs on .* already"), stage(state, Screen()):
             pytest.fail("it was taken")
         assert state.exists()
     with stage(state, Screen()):
