@@ -83,26 +83,26 @@ class Processes:
         return _trees([child.process.pid for child in self._children if child.process.poll() is None])
 
     def end(self) -> None:
-        """End all of them, the last started first, and whatever they started."""
-        while self._children:
-            child = self._children[-1]
-            if child.process.poll() is None:
-                _end([psutil.Process(child.process.pid)])
+        """End all of them, and whatever they started."""
+        _end([psutil.Process(child.process.pid) for child in self._children if child.process.poll() is None])
+        for child in self._children:
             child.process.wait()
-            self._children.pop()
-            self._write_record()
+        self._children.clear()
+        self._write_record()
 
     def end_leftovers(self) -> None:
         """End what a demo that was killed has left: found by process id and time of creation."""
         if not self._record.exists():
             return
-        for entry in reversed(json.loads(self._record.read_text())):
+        left = []
+        for entry in json.loads(self._record.read_text()):
             try:
                 process = psutil.Process(entry["pid"])
                 if abs(process.create_time() - entry["created"]) < 1:
-                    _end([process])
+                    left.append(process)
             except psutil.NoSuchProcess:
                 continue
+        _end(left)
         self._record.unlink()
 
     def _write_record(self) -> None:

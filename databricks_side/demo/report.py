@@ -113,7 +113,7 @@ def reconciliation_table(found: Reconciliation) -> Table:
     table.add_column("files")
     table.add_column("number", justify="right")
     table.add_row("landed where the stream looks", str(found.landed))
-    table.add_row("read, whole and once, by each workflow that they are for", str(found.consumed))
+    table.add_row("read, whole and once, by each of their workflows", str(found.consumed))
     for reason in LeftOut:
         if reason is not LeftOut.HIDDEN:
             table.add_row(f"left out on purpose: {reason}", str(found.left_out.get(reason, 0)))

@@ -14,11 +14,11 @@ from enum import Enum
 class LeftOut(str, Enum):
     """Why no workflow reads a file."""
 
-    UNMAPPED = "no mapping row names its directory or one above"
-    INACTIVE = "its mapping row is not active"
-    NO_SUCH_WORKFLOW = "its mapping row names a workflow that does not exist"
-    REFUSED = "the principal may not run its workflow"
-    HIDDEN = "its name begins with _ or . and is never listed"
+    UNMAPPED = "no mapping row"
+    INACTIVE = "inactive mapping row"
+    NO_SUCH_WORKFLOW = "no such workflow"
+    REFUSED = "workflow not permitted"
+    HIDDEN = "hidden by its name, never listed"
 
     def __str__(self) -> str:
         return self.value
