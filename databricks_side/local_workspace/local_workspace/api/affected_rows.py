@@ -76,7 +76,7 @@ def _named(token: str, parameters: dict[str, Any]) -> str | None:
 
 
 def inserted_rows(spark: "SparkSession", folder: Path, target: str, mark: str) -> int | None:
-    """The rows of the commit that carries the mark, 0 when there is none; None for a table that is not Delta."""
+    """The rows of the commit that carries the mark, 0 if there is none; None if the table is not Delta."""
     from pyspark.errors import AnalysisException
 
     metrics = _recent_commit(_likely_log(folder, target), mark)

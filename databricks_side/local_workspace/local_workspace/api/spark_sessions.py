@@ -26,7 +26,10 @@ class SparkSessions:
         """A new session, released at the end with whatever still runs in it."""
         from pyspark.sql.connect.session import SparkSession
 
-        spark: SparkSession = SparkSession.builder.remote(session_url(self._remote)).create()
+        builder = SparkSession.builder.remote(session_url(self._remote))
+        # Adaptive execution starts jobs from threads of its own: one that starts just after its statement was
+        # cancelled would run on for ever. On small data it gains nothing.
+        spark: SparkSession = builder.config("spark.sql.adaptive.enabled", "false").create()
         try:
             yield spark
         finally:

@@ -1,6 +1,7 @@
 """Jobs as stored: names, pages, tokens of pages, updates."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ def test_a_job_that_is_gone_does_not_exist(parts: Workspace, job: Job) -> None:
     run_id = parts.runs.run_now(ADMIN, RunRequest(job_id))
     parts.jobs.delete(ADMIN, job_id, cancel_runs_of)
     assert parts.runs.find(ADMIN, run_id)["result"] == "CANCELED"
-    for again in (parts.jobs.get, lambda *names: parts.jobs.delete(*names, cancel_runs_of)):
+    for again in (parts.jobs.get, partial(parts.jobs.delete, cancel=cancel_runs_of)):
         with pytest.raises(JobDoesNotExist, match=f"Job {job_id} does not exist"):
             again(ADMIN, job_id)
     assert parts.jobs.page(ADMIN, None, 20, None) == ([], None)

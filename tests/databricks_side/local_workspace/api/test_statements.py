@@ -272,6 +272,16 @@ def test_polling_and_cancelling(warehouse: Warehouse, workspace: RunningWorkspac
     assert time.monotonic() - begun < 10
 
 
+def test_nothing_of_a_cancelled_statement_runs_on(warehouse: Warehouse) -> None:
+    """Whenever the cancel comes, before, while or after the job starts, the next statement has the machine."""
+    for pause in (0.0, 0.05, 0.1, 0.2, 0.3):
+        running = [warehouse.run(SLOW, wait_timeout="0s").statement_id or "" for _ in range(3)]
+        time.sleep(pause)
+        for statement_id in running:
+            warehouse.client.statement_execution.cancel_execution(statement_id)
+        assert warehouse.rows("SELECT count(*) FROM range(10)") == [["10"]]
+
+
 def test_a_statement_may_be_cancelled_by_its_wait(warehouse: Warehouse) -> None:
     answer = warehouse.run(
         SLOW, wait_timeout="5s", on_wait_timeout=sql.ExecuteStatementRequestOnWaitTimeout.CANCEL
