@@ -273,7 +273,7 @@ def test_polling_and_cancelling(warehouse: Warehouse, workspace: RunningWorkspac
 
 
 def test_nothing_of_a_cancelled_statement_runs_on(warehouse: Warehouse) -> None:
-    """Whenever the cancel comes, before, while or after the job starts, the next statement has the machine."""
+    """Whenever the cancel comes, before or after its job has begun, the next statement has the machine."""
     for pause in (0.0, 0.05, 0.1, 0.2, 0.3):
         running = [warehouse.run(SLOW, wait_timeout="0s").statement_id or "" for _ in range(3)]
         time.sleep(pause)
