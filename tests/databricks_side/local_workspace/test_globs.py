@@ -41,7 +41,7 @@ def matching(glob: str) -> set[str]:
     ("glob", "expected"),
     [
         ("*.{csv,json}", set(NAMES) - {"A.CSV"}),
-        ("[^a].csv", {"b.csv", "^.csv", "-.csv", "é.csv"}),
+        ("[^a].csv", {"b.csv", "^.csv", "-.csv", "é.csv", "].csv"}),
         ("a.csv", {"a.csv"}),
         ("x\\{y\\}.csv", {"x{y}.csv"}),
         ("a,b.csv", {"a,b.csv"}),
