@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from databricks.sdk.service.jobs import BaseRun, RunResultState
 
-from demo.processes import DemoError, until
+from demo.processes import until
 from demo.report import Outcome, Read
 from demo.stage import CONSUMED_TABLE, LOG_TABLE, Stage
 
@@ -127,18 +128,27 @@ class Watch:
         """A path of the arrival log relative to the landing folder."""
         return path.removeprefix("file:").removeprefix(f"{self._stage.landing}/")
 
-    def check_runs(self) -> None:
-        """Say which runs have failed, with the error of the first."""
-        failed = [run for run in self.runs() if not _succeeded(run)]
+    def ways(self) -> list[dict[str, Any]]:
+        """For each file that a workflow has read: when it was logged, planned and read, and by which request."""
+        rows = self._stage.workspace.sql(
+            f"""SELECT c.workflow, c.path, c.read_at, c.trigger_id, a.logged_at, p.recorded_at AS planned_at
+FROM {CONSUMED_TABLE} c JOIN {LOG_TABLE}_arrivals a ON a.path = c.path
+JOIN {LOG_TABLE} p ON p.trigger_id = c.trigger_id AND p.status = 'PLANNED'"""
+        )
+        return [{**row, "path": row["path"].removeprefix("file:")} for row in rows]
+
+    def failures(self, runs: Sequence[BaseRun]) -> list[str]:
+        """How many of the runs have failed, with the error of one; nothing when none has."""
+        failed = [run for run in runs if not _succeeded(run)]
         if not failed:
-            return
+            return []
         client = self._stage.workspace.client
         task = (client.jobs.get_run(failed[0].run_id or 0).tasks or [])[0].run_id
         output = client.jobs.get_run_output(task) if task else None
-        raise DemoError(
-            f"{len(failed)} runs have failed; the first is {failed[0].run_name}, run {failed[0].run_id}: "
+        return [
+            f"{len(failed)} runs have failed; one is run {failed[0].run_id} of {failed[0].run_name}: "
             f"{output.error if output else ''}\n{(output and output.error_trace) or ''}"
-        )
+        ]
 
 
 def _succeeded(run: BaseRun) -> bool:
@@ -151,12 +161,16 @@ def accepted_at(run: BaseRun) -> datetime:
 
 
 def told(runs: Sequence[BaseRun]) -> dict[str, BaseRun]:
-    """The runs by the trigger_id that they were told. Raises DemoError when two have the same."""
-    found: dict[str, BaseRun] = {}
-    for run in runs:
-        for parameter in run.job_parameters or []:
-            if parameter.name == "trigger_id" and parameter.value:
-                if parameter.value in found:
-                    raise DemoError(f"Two runs were started for the request {parameter.value}.")
-                found[parameter.value] = run
-    return found
+    """The runs by the trigger_id that they were told."""
+    return {
+        parameter.value: run
+        for run in runs
+        for parameter in run.job_parameters or []
+        if parameter.name == "trigger_id" and parameter.value
+    }
+
+
+def doubled_runs(runs: Sequence[BaseRun]) -> list[str]:
+    """What is wrong when there are more runs than requests that have one."""
+    requests = len(told(runs))
+    return [f"{len(runs)} runs for {requests} requests"] if len(runs) != requests else []

@@ -7,8 +7,7 @@ from datetime import datetime, timezone
 
 import pytest
 from databricks.sdk.service.jobs import BaseRun, JobParameter
-from demo.processes import DemoError
-from demo.watch import Counts, accepted_at, told
+from demo.watch import Counts, accepted_at, doubled_runs, told
 
 DONE = Counts(logged=10, planned=3, epoch=2, claims=2, accepted=3, finished=3)
 
@@ -42,9 +41,13 @@ def run(trigger_id: str) -> BaseRun:
 
 def test_each_request_has_one_run() -> None:
     one, other = run("a"), run("b")
-    assert told([one, other, BaseRun()]) == {"a": one, "b": other}
-    with pytest.raises(DemoError, match="Two runs"):
-        told([run("a"), run("a")])
+    assert told([one, other]) == {"a": one, "b": other}
+    assert doubled_runs([one, other]) == []
+
+
+@pytest.mark.parametrize("more", [run("a"), BaseRun()])
+def test_a_run_too_many_is_found(more: BaseRun) -> None:
+    assert doubled_runs([run("a"), more]) == ["2 runs for 1 requests"]
 
 
 def test_accepted_at() -> None:
