@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from airflow.sdk import DAG
+from airflow import DAG
 
 from databricks_file_arrivals.operators import TriggerWorkflowsOperator
 from databricks_file_arrivals.sensors import FileArrivalSensor

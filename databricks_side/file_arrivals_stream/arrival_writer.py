@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, field
 
@@ -78,7 +79,12 @@ FROM {BATCH} b {self._not_logged(names)}""",
             raise StreamRefused(
                 f"The checkpoint {self.checkpoint} lost its file `metadata` while the stream was running."
             )
-        row = {"stream_id": found, "root": self.root, "checkpoint": self.checkpoint}
+        row = {
+            "stream_id": found,
+            "root": self.root,
+            "checkpoint": self.checkpoint,
+            "leaves_out": json.dumps(self.leave_out),
+        }
         if sql.query(
             f"SELECT 1 AS known FROM {names.streams.sql} WHERE stream_id = :stream_id",
             {"stream_id": found},
@@ -88,9 +94,10 @@ FROM {BATCH} b {self._not_logged(names)}""",
             try:
                 sql.query(
                     f"MERGE INTO {names.streams.sql} s USING (SELECT :stream_id AS stream_id, :root AS root, "
-                    ":checkpoint AS checkpoint) n ON s.stream_id = n.stream_id WHEN NOT MATCHED THEN INSERT "
-                    "(stream_id, root, checkpoint, started_at) "
-                    "VALUES (n.stream_id, n.root, n.checkpoint, current_timestamp())",
+                    ":checkpoint AS checkpoint, from_json(:leaves_out, 'ARRAY<STRING>') AS leaves_out) n "
+                    "ON s.stream_id = n.stream_id WHEN NOT MATCHED THEN INSERT "
+                    "(stream_id, root, checkpoint, started_at, leaves_out) "
+                    "VALUES (n.stream_id, n.root, n.checkpoint, current_timestamp(), n.leaves_out)",
                     row,
                 )
                 break

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from databricks_file_arrivals.core.errors import StatementFailed
 from databricks_file_arrivals.core.tables import TableName
 from file_arrivals_stream.spark_sql import SparkSql
 
@@ -36,7 +37,11 @@ class Progress:
         ended = {batch: p for batch, p in ended.items() if "addBatch" in p["durationMs"]}
         if not ended:
             return
-        counts = self._counts(str(query.id), min(ended), max(ended))
+        try:
+            counts = self._counts(str(query.id), min(ended), max(ended))
+        except StatementFailed as error:  # a line for people must not end a stream that works
+            logger.warning("batches %d to %d ended; counting them failed: %s", min(ended), max(ended), error)
+            return
         for batch in sorted(ended):
             self._line(str(query.id), batch, counts.get(batch, 0), ended[batch])
         self._told = max(ended)

@@ -22,6 +22,7 @@ class KnownStream:
     stream_id: str
     root: str
     checkpoint: str
+    leaves_out: tuple[str, ...]
 
 
 def check_tables(sql: SparkSql, names: Names) -> None:
@@ -59,11 +60,11 @@ def check_stream(sql: SparkSql, settings: StreamSettings, at: Checkpoint) -> tup
     """Raise StreamRefused when the stream would lose or double arrivals; else say whose are left out.
 
     The answer names the streams whose files this one does not log again: with `already_logged=skip` those
-    whose root overlaps its own, else none.
+    whose root overlaps its own. What was chosen at the first start holds at every later one.
     """
     known = [
-        KnownStream(row["stream_id"], row["root"], row["checkpoint"])
-        for row in sql.query(f"SELECT stream_id, root, checkpoint FROM {settings.names.streams.sql}")
+        KnownStream(row["stream_id"], row["root"], row["checkpoint"], tuple(row["leaves_out"] or ()))
+        for row in sql.query(f"SELECT * FROM {settings.names.streams.sql}")
     ]
     own = next((stream for stream in known if stream.stream_id == at.stream_id), None)
     others = [stream for stream in known if stream is not own and _overlap(stream.root, settings.root)]
@@ -77,7 +78,7 @@ def check_stream(sql: SparkSql, settings: StreamSettings, at: Checkpoint) -> tup
         _refuse_overlap(sql, settings, others)
     if settings.already_logged is AlreadyLogged.SKIP:
         return tuple(stream.stream_id for stream in others)
-    return ()
+    return own.leaves_out if own is not None and settings.already_logged is AlreadyLogged.REFUSE else ()
 
 
 def _overlap(one: str, other: str) -> bool:

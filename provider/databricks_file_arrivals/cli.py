@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from databricks_file_arrivals import __version__
 from databricks_file_arrivals.core.deployment import deploy
-from databricks_file_arrivals.core.errors import FileArrivalsError
+from databricks_file_arrivals.core.errors import FileArrivalsError, StatementFailed
 from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, Names
+from databricks_file_arrivals.workspace.ledger import table_missing
 
 if TYPE_CHECKING:
     from databricks_file_arrivals.hooks import FileArrivalsHook
@@ -88,7 +89,9 @@ def _log(arguments: argparse.Namespace) -> None:
     names = Names.of(arguments.log_table)
     statuses = [status.upper() for status in arguments.status or ()]
     markers = ", ".join(f":status{i}" for i in range(len(statuses)))
-    rows = _hook(arguments).query(
+    rows = _rows(
+        arguments,
+        names,
         "SELECT status, workflow_name, directory, file_count, run_id, attempt, epoch, recorded_at, error "
         f"FROM {names.log.derive('_latest').sql} WHERE consumer = :consumer "
         + (f"AND status IN ({markers}) " if statuses else "")
@@ -116,6 +119,15 @@ def _log(arguments: argparse.Namespace) -> None:
         table.add_row(*("" if cell is None else _plain(str(cell)) for cell in cells))
     Console().print(table)
     print(f"{len(rows)} outcomes")
+
+
+def _rows(
+    arguments: argparse.Namespace, names: Names, statement: str, parameters: Mapping[str, Any]
+) -> Sequence[Mapping[str, Any]]:
+    try:
+        return _hook(arguments).query(statement, parameters)
+    except StatementFailed as error:
+        raise table_missing(error, names) from error
 
 
 def _plain(text: str) -> str:

@@ -108,6 +108,9 @@ class FileArrivalsHook(DatabricksHook):
         except requests.RequestException as error:
             raise WorkspaceUnavailable(f"{_describe(request)}: {error}") from error
         except AirflowException as error:
+            inner = error.__cause__ or error.__context__
+            if isinstance(inner, requests.HTTPError):  # of the token's endpoint
+                raise _refusal(inner.response.status_code, inner.response.text, request) from error
             raise WorkspaceUnavailable(f"{_describe(request)}: {error}") from error
         return answer
 
@@ -121,6 +124,8 @@ class FileArrivalsHook(DatabricksHook):
             if (error.http_status_code or 0) < 400:  # it was answered, with something else than JSON
                 raise _not_json(request) from error
             raise _refusal(error.http_status_code or 0, str(error), request) from error
+        except aiohttp.ClientResponseError as error:  # of the token's endpoint
+            raise _refusal(error.status, error.message, request) from error
         except (aiohttp.ClientError, asyncio.TimeoutError, AirflowException) as error:
             raise WorkspaceUnavailable(f"{_describe(request)}: {error}") from error
         return answer

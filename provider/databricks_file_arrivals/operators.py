@@ -126,14 +126,11 @@ class JobsApi:
 
 def _fail_at_end(report: Report) -> None:
     """Fail the task when a start failed, now that all others are recorded."""
-    if report.unavailable:
-        raise AirflowException(_failed("could not be reached", report.unavailable))
-    if report.refused:
-        raise AirflowFailException(_failed("were refused", report.refused))
-
-
-def _failed(how: str, lines: Sequence[str]) -> str:
-    shown = "\n  ".join(lines[:20])
-    return (
-        f"{len(lines)} starts {how} and are tried again later; all others are done and recorded:\n  {shown}"
-    )
+    lines = [*report.unavailable, *report.refused]
+    if lines:
+        kind = AirflowException if report.unavailable else AirflowFailException
+        shown = "\n  ".join(lines[:20])
+        raise kind(
+            f"{len(lines)} starts failed ({len(report.refused)} refused) and are tried again later; "
+            f"all others are done and recorded:\n  {shown}"
+        )

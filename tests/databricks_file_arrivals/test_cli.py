@@ -70,6 +70,13 @@ def test_log_shows_outcomes_with_odd_names(
     assert "0 outcomes" in capsys.readouterr().out
 
 
+def test_a_log_that_is_not_there_is_named_with_the_remedy(
+    databricks: RunningWorkspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["log", "--log-table", "main.nowhere.file_log"]) == 1
+    assert "file-arrivals deploy" in capsys.readouterr().err
+
+
 def test_an_error_is_one_line_and_exit_code_1(
     databricks: RunningWorkspace, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -144,7 +144,8 @@ class Router:
         inactive: tuple[str, tuple[MappingRule, ...]] = ("", ())
         for candidate in paths.ancestry(paths.canonical(directory)):
             here = [*self._rules.get(("", candidate), ()), *self._rules.get((root, candidate), ())]
-            rules = {rule.rule_id: rule for rule in here if rule.active}
+            # One rule for each workflow: a row may stand there in its absolute and in its relative spelling.
+            rules = {rule.workflow_name: rule for rule in here if rule.active}
             if rules:
                 return candidate, tuple(rules.values())
             if here and not inactive[1]:

@@ -141,6 +141,7 @@ STREAMS = Table(
         Column("root", "STRING", nullable=False),
         Column("checkpoint", "STRING", nullable=False),
         Column("started_at", "TIMESTAMP"),
+        Column("leaves_out", "ARRAY<STRING>", comment="Streams whose files it does not log again"),
     ),
 )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -23,7 +23,6 @@ from databricks_file_arrivals.core.errors import (
     ClaimContended,
     FileArrivalsError,
     LedgerError,
-    StatementFailed,
 )
 from databricks_file_arrivals.core.outcomes import ERROR_CODE, LogRow, Status, latest, retry_at
 from databricks_file_arrivals.core.planning import Claim, Job, plan, route, workflows
@@ -86,18 +85,16 @@ class Options:
 class Claimer:
     """One operator's pass over the ledger; may be repeated, doubled or killed at any point."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        starter: Starter,
-        options: Options,
-        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
-    ) -> None:
+    def __init__(self, ledger: Ledger, starter: Starter, options: Options) -> None:
         self._ledger = ledger
         self._starter = starter
         self._options = options
-        self._now = now
+        self._ahead = timedelta()
         self.report = Report()
+
+    def _now(self) -> datetime:
+        """The warehouse's time: one clock decides what is due, here and for the sensor."""
+        return datetime.now(timezone.utc) + self._ahead
 
     def run(self) -> Report:
         """Do all that is due. Raises ClaimContended, and what the ledger and the Jobs API raise before a
@@ -105,7 +102,7 @@ class Claimer:
         self._ledger.check_version()
         for _ in range(_CONTENDED):
             row = self._consumer()
-            open_rows = self._finish_last(row, self._ledger.open_rows(row))
+            open_rows = self._finish_last(row)
             tried = self._try_again(open_rows)
             open_rows += tried
             batches = self._ledger.new_batches(row.cursor)
@@ -136,12 +133,14 @@ class Claimer:
 
     # Finishing: reads rows, plans nothing again.
 
-    def _finish_last(self, row: Consumer, open_rows: list[LogRow]) -> list[LogRow]:
-        """Finish the claim that was won last unless that was done. Returns the rows with the outcomes."""
-        claim = [r for r in open_rows if r.claim_id == row.claim_id and r.epoch == row.epoch]
-        if row.claim_id is None or any(r.status is Status.CLAIMED for r in claim):
+    def _finish_last(self, row: Consumer) -> list[LogRow]:
+        """Finish the claim that was won last unless that was done. Returns the rows that are still open."""
+        closed = self._ledger.is_closed(row)
+        open_rows = self._ledger.open_rows(row, with_claim=not closed)
+        if closed or row.claim_id is None:
             return open_rows
         log.info("finishing epoch %d of consumer %s, which another try left", row.epoch, row.consumer)
+        claim = [r for r in open_rows if r.claim_id == row.claim_id]
         return open_rows + self._finish(row.epoch, row.claim_id, claim)
 
     def _finish(self, epoch: int, claim_id: str, claim: Sequence[LogRow]) -> list[LogRow]:
@@ -291,11 +290,11 @@ class Claimer:
         answered."""
         swap = partial(self._ledger.swap, row, claim.claim_id, cursor)
         for _ in range(_SWAPS):
+            failed: FileArrivalsError | None = None
             try:
                 swap()
             except FileArrivalsError as error:
-                if not (error.retryable or isinstance(error, StatementFailed)):
-                    raise
+                failed = error
                 log.info("the compare-and-swap was not answered with success (%s); reading the row", error)
             now = self._ledger.consumer(row.consumer)
             if now is None:
@@ -306,6 +305,8 @@ class Claimer:
                 return True
             if now.epoch != row.epoch:
                 return False
+            if failed is not None and not failed.retryable:
+                raise failed
         raise ClaimContended(self._options.consumer, _SWAPS)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from databricks_file_arrivals.core.deployment import MISSING
-from databricks_file_arrivals.core.errors import ConsumerDoubled, StatementFailed, TableMissing
+from databricks_file_arrivals.core.errors import StatementFailed
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.workspace.exchange import Exchange
-from databricks_file_arrivals.workspace.ledger import newer_than, read_consumer
+from databricks_file_arrivals.workspace.ledger import ask_consumer, newer_than, read_consumer, table_missing
 from databricks_file_arrivals.workspace.statements import execute
 
 
@@ -22,9 +21,7 @@ def due(names: Names, consumer: str, *, warehouse_id: str) -> Exchange[str]:
     try:
         return (yield from _due(names, consumer, warehouse_id))
     except StatementFailed as error:
-        if error.condition.split(".")[0] in MISSING:
-            raise TableMissing(f"{names.log} (or one beside it)") from error
-        raise
+        raise table_missing(error, names) from error
 
 
 def _due(names: Names, consumer: str, warehouse_id: str) -> Exchange[str]:
@@ -32,16 +29,9 @@ def _due(names: Names, consumer: str, warehouse_id: str) -> Exchange[str]:
         result = yield from execute(statement, parameters, warehouse_id=warehouse_id)
         return list(result.rows)
 
-    rows = yield from query(
-        f"SELECT *, coalesce(next_due <= current_timestamp(), false) AS overdue "
-        f"FROM {names.consumers.sql} WHERE consumer = :consumer",
-        {"consumer": consumer},
-    )
-    if len(rows) > 1:
-        raise ConsumerDoubled(consumer, str(names.consumers), len(rows))
-    if not rows:
+    row = read_consumer((yield from query(*ask_consumer(names, consumer))), names, consumer)
+    if row is None:
         return f"the consumer {consumer!r} has no row yet"
-    row = read_consumer(rows[0])
     if row.overdue:
         return f"something was to be looked at again at {row.next_due}"
     newer, bound = newer_than(row.cursor)

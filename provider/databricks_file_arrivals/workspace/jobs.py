@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
-from databricks_file_arrivals.core.errors import WorkspaceError
+from databricks_file_arrivals.core.errors import Refused, WorkspaceError
 from databricks_file_arrivals.core.outcomes import LogRow
 from databricks_file_arrivals.core.planning import Job
 from databricks_file_arrivals.workspace.exchange import Answer, Call, Exchange, run
@@ -48,7 +48,10 @@ def _sweep(wanted: frozenset[str], name: str | None = None) -> Exchange[dict[str
             settings = job.get("settings") or {}
             if settings.get("name") in wanted:  # the API's filter does not tell upper from lower case
                 if "parameters" not in settings:
-                    full = yield Call("GET", f"{JOBS}/get", {"job_id": job["job_id"]})
+                    try:
+                        full = yield Call("GET", f"{JOBS}/get", {"job_id": job["job_id"]})
+                    except Refused:
+                        continue  # it was deleted meanwhile, or may not be seen any more
                     settings = full.get("settings") or {}
                 declared = frozenset(p["name"] for p in settings.get("parameters") or ())
                 found[(job.get("settings") or {})["name"]].append(Job(job["job_id"], declared))

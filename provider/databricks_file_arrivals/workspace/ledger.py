@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from databricks_file_arrivals.core.deployment import MISSING, Sql, make_consumer
 from databricks_file_arrivals.core.errors import (
     BadInput,
     ConsumerDoubled,
+    FileArrivalsError,
+    LedgerError,
     StatementFailed,
     TableDiffers,
     TableMissing,
@@ -21,6 +25,7 @@ from databricks_file_arrivals.core.outcomes import LogRow, Range, Status
 from databricks_file_arrivals.core.planning import Arrivals
 from databricks_file_arrivals.core.tables import SCHEMA_VERSION, TRIGGER_LOG, VERSION_PROPERTY, Names
 
+_PAGE = 500  # rows of one read; each may name many directories
 _CHUNK = 1_000_000  # characters of rows in one statement
 _STATUSES = frozenset(status.value for status in Status)  # rows of another status are of a newer version
 _WRITTEN = tuple(c for c in TRIGGER_LOG.columns if c.name != "recorded_at")
@@ -39,6 +44,8 @@ class Consumer:
     next_due: datetime | None
     overdue: bool
     """Whether `next_due` has passed, by the warehouse's clock."""
+    now: datetime
+    """That clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +71,7 @@ class Ledger:
         try:
             return self._sql.query(statement, parameters)
         except StatementFailed as error:
-            if error.condition.split(".")[0] in MISSING:
-                raise TableMissing(f"{self.names.log} (or one beside it)") from error
-            raise
+            raise table_missing(error, self.names) from error
 
     def check_version(self) -> None:
         """Raise TableMissing or TableDiffers unless the log is one that this version can work with."""
@@ -80,19 +85,13 @@ class Ledger:
 
     def consumer(self, consumer: str) -> Consumer | None:
         """The row of a consumer, or None. Raises ConsumerDoubled."""
-        rows = self._query(
-            f"SELECT *, coalesce(next_due <= current_timestamp(), false) AS overdue "
-            f"FROM {self.names.consumers.sql} WHERE consumer = :consumer",
-            {"consumer": consumer},
-        )
-        if len(rows) > 1:
-            raise ConsumerDoubled(consumer, str(self.names.consumers), len(rows))
-        return read_consumer(rows[0]) if rows else None
+        return read_consumer(self._query(*ask_consumer(self.names, consumer)), self.names, consumer)
 
     def make_consumer(self, consumer: str, start_from: str | Mapping[str, int]) -> None:
-        """Make a consumer's row unless it is there: at the newest batches ("latest"), at none ("earliest"),
-        or at a
-        cursor, as {stream_id: the last batch that it has not to see}. Raises BadInput.
+        """Make a consumer's row unless it is there.
+
+        It starts at the newest batches ("latest"), at none ("earliest"), or at a cursor: {stream_id: the last
+        batch that it has not to see}. Raises BadInput.
         """
         if isinstance(start_from, Mapping):
             cursor = {str(stream): int(batch) for stream, batch in start_from.items()}
@@ -108,7 +107,7 @@ class Ledger:
             raise BadInput(
                 f"start_from is {start_from!r}: write 'latest', 'earliest' or {{stream_id: batch_id}}."
             )
-        make_consumer(self._sql, self.names, consumer, cursor)
+        _repeated(lambda: make_consumer(self._sql, self.names, consumer, cursor))
 
     def new_batches(self, cursor: Mapping[str, int]) -> list[Batch]:
         """The batches after the cursor, of each stream in order."""
@@ -141,20 +140,57 @@ FROM {self.names.arrivals.sql} WHERE {" OR ".join(parts)} GROUP BY stream_id, ro
         """The mapping table as it is now."""
         return WorkflowMapping.read(self._query(f"SELECT * FROM {self.names.mapping.sql}"))
 
-    def open_rows(self, row: Consumer) -> list[LogRow]:
-        """The rows of the consumer's current claim, and all rows of requests that had an error since
-        `open_from`."""
-        since = "consumer = :consumer AND epoch >= :open_from"
-        rows = self._query(
-            f"SELECT * FROM {self.names.log.sql} WHERE {since} AND (claim_id = :claim_id OR trigger_id IN "
-            f"(SELECT trigger_id FROM {self.names.log.sql} WHERE {since} AND status = '{Status.ERROR}'))",
-            {
-                "consumer": row.consumer,
-                "open_from": min(row.open_from, row.epoch),
-                "claim_id": row.claim_id or "",
-            },
+    def is_closed(self, row: Consumer) -> bool:
+        """Whether the consumer's current claim has its CLAIMED row, or there is no claim yet."""
+        return row.claim_id is None or bool(
+            self._query(
+                f"SELECT 1 AS closed FROM {self.names.log.sql} WHERE consumer = :consumer AND epoch = :epoch "
+                f"AND claim_id = :claim_id AND status = '{Status.CLAIMED}' LIMIT 1",
+                {"consumer": row.consumer, "epoch": row.epoch, "claim_id": row.claim_id},
+            )
         )
-        return [read_log_row(r) for r in rows if r["status"] in _STATUSES]
+
+    def open_rows(self, row: Consumer, *, with_claim: bool) -> list[LogRow]:
+        """All rows of requests that had an error since `open_from`, and, with it, of the current claim's
+        requests.
+
+        They are read in pages: a result may not be larger than an inline one can be.
+        """
+        since = "consumer = :consumer AND epoch >= :open_from"
+        failed = f"SELECT trigger_id FROM {self.names.log.sql} WHERE {since} AND status = '{Status.ERROR}'"
+        wanted = (
+            f"(claim_id = :claim_id OR trigger_id IN ({failed}))"
+            if with_claim
+            else f"trigger_id IN ({failed})"
+        )
+        bound = {"consumer": row.consumer, "open_from": min(row.open_from, row.epoch)}
+        if with_claim:
+            bound["claim_id"] = row.claim_id or ""
+        return [
+            read_log_row(r)
+            for r in self._pages(f"SELECT * FROM {self.names.log.sql} WHERE {since} AND {wanted}", bound)
+            if r["status"] in _STATUSES
+        ]
+
+    def _pages(self, statement: str, bound: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """The rows of a statement by `trigger_id`, all of one trigger_id in one page."""
+        last = ""
+        while True:
+            page = self._query(
+                f"{statement} AND trigger_id > :last ORDER BY trigger_id LIMIT {_PAGE}",
+                {**bound, "last": last},
+            )
+            if len(page) < _PAGE:
+                yield from page
+                return
+            cut = page[-1]["trigger_id"]
+            whole = [r for r in page if r["trigger_id"] != cut]
+            if not whole:
+                raise LedgerError(
+                    f"{self.names.log} has {_PAGE} rows and more of the request {cut}: remove all but one"
+                )
+            yield from whole
+            last = whole[-1]["trigger_id"]
 
     def append(self, rows: Iterable[LogRow]) -> None:
         """Append rows to the trigger log, in as few statements as their size allows."""
@@ -193,7 +229,7 @@ FROM {self.names.arrivals.sql} WHERE {" OR ".join(parts)} GROUP BY stream_id, ro
 
     def settle(self, consumer: str, epoch: int, next_due: datetime | None, open_from: int) -> None:
         """Set when to look again and from where, unless another claim has been won since."""
-        self._query(
+        statement, parameters = (
             f"UPDATE {self.names.consumers.sql} SET next_due = CAST(:next_due AS TIMESTAMP), "
             "open_from = :open_from, updated_at = current_timestamp() "
             "WHERE consumer = :consumer AND epoch = :epoch",
@@ -204,6 +240,7 @@ FROM {self.names.arrivals.sql} WHERE {" OR ".join(parts)} GROUP BY stream_id, ro
                 "epoch": epoch,
             },
         )
+        _repeated(lambda: self._query(statement, parameters))
 
 
 def newer_than(cursor: Mapping[str, int]) -> tuple[str, dict[str, Any]]:
@@ -220,8 +257,22 @@ def newer_than(cursor: Mapping[str, int]) -> tuple[str, dict[str, Any]]:
     return f"({' OR '.join(parts)})", bound
 
 
-def read_consumer(row: Mapping[str, Any]) -> Consumer:
-    """A consumer from its row."""
+def ask_consumer(names: Names, consumer: str) -> tuple[str, dict[str, Any]]:
+    """The statement that reads a consumer, by the warehouse's clock, and its parameters."""
+    return (
+        "SELECT *, coalesce(next_due <= current_timestamp(), false) AS overdue, current_timestamp() AS now "
+        f"FROM {names.consumers.sql} WHERE consumer = :consumer",
+        {"consumer": consumer},
+    )
+
+
+def read_consumer(rows: Sequence[Mapping[str, Any]], names: Names, consumer: str) -> Consumer | None:
+    """A consumer from what `ask_consumer` gave, or None. Raises ConsumerDoubled."""
+    if len(rows) > 1:
+        raise ConsumerDoubled(consumer, str(names.consumers), len(rows))
+    if not rows:
+        return None
+    row = rows[0]
     return Consumer(
         row["consumer"],
         row["epoch"],
@@ -230,7 +281,29 @@ def read_consumer(row: Mapping[str, Any]) -> Consumer:
         row["open_from"] if row["open_from"] is not None else 0,
         row["next_due"],
         row["overdue"],
+        row["now"],
     )
+
+
+def table_missing(error: StatementFailed, names: Names) -> FileArrivalsError:
+    """The same failure, as TableMissing where a table of the log, or the mapping table, is what is
+    missing."""
+    if error.condition.split(".")[0] not in MISSING:
+        return error
+    said = str(error).replace("`", "")
+    candidates = (names.mapping, names.arrivals, names.streams, names.consumers, names.log)
+    found = next((name for name in candidates if str(name).rsplit(".", 1)[-1] in said), names.log)
+    return TableMissing(str(found))
+
+
+def _repeated(statement: Callable[[], object]) -> None:
+    """Execute a statement that other consumers' changes of the same small table may conflict with."""
+    Retrying(
+        stop=stop_after_attempt(5),
+        wait=wait_random_exponential(max=4),
+        retry=retry_if_exception(lambda error: getattr(error, "retryable", False)),
+        reraise=True,
+    )(statement)
 
 
 def write_log_row(row: LogRow) -> str:

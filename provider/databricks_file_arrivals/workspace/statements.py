@@ -92,7 +92,10 @@ def _check(answer: Mapping[str, Any]) -> None:
         error = answer["status"].get("error") or {}
         message, code = error.get("message", ""), error.get("error_code", "")
         found = _CONDITION.match(message)
-        raise StatementFailed(state, found[1] if found else "", message or code, retryable=code in _TRANSIENT)
+        condition = found[1] if found else ""
+        # Another writer was quicker; the same statement may succeed when it is repeated.
+        retryable = code in _TRANSIENT or condition.startswith("DELTA_CONCURRENT_")
+        raise StatementFailed(state, condition, message or code, retryable)
     if (answer.get("manifest") or {}).get("truncated"):
         raise StatementFailed(
             state, "", "its result was truncated: it is larger than an inline result may be"

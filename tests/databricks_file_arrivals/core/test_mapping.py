@@ -262,3 +262,12 @@ def test_a_sibling_of_a_longer_name_is_not_below() -> None:
     router = Router(WorkflowMapping.read([row("/in/order")]), [])
     assert router.match("/in/orders", "") == ("", ())
     assert [rule.directory for rule in router.match(paths.canonical("/in/order/"), "")[1]] == ["/in/order"]
+
+
+def test_a_row_in_its_absolute_and_its_relative_spelling_starts_its_workflow_once() -> None:
+    rows = [
+        {"directory": directory, "workflow_name": "load", "active_ind": "Y"}
+        for directory in ("customers", "/in/customers", "/in/customers/")
+    ]
+    directory, rules = Router(WorkflowMapping.read(rows), ["/in"]).match("/in/customers/eu", "/in")
+    assert directory == "/in/customers" and [rule.workflow_name for rule in rules] == ["load"]

@@ -9,7 +9,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from threading import Lock
 from typing import Any
 
@@ -223,6 +222,18 @@ def test_a_failed_compare_and_swap_is_decided_by_the_row(after: bool, mapped: Lo
     assert row is not None and row.epoch == report.epoch
 
 
+def test_a_compare_and_swap_that_is_not_allowed_says_so_and_starts_nothing(mapped: Log) -> None:
+    consumer = mapped.consumer()
+    mapped.land(FILES)
+    refused = Sql(
+        mapped.hook, "UPDATE", False, StatementFailed("FAILED", "INSUFFICIENT_PERMISSIONS", "no MODIFY")
+    )
+    starter = Starter(mapped.hook)
+    with pytest.raises(StatementFailed, match="no MODIFY"):
+        claim(mapped, consumer, refused, starter)
+    assert not starter.started
+
+
 def test_who_loses_the_epoch_starts_nothing_of_its_plan(
     mapped: Log, admin: WorkspaceClient, jobs: dict[str, int]
 ) -> None:
@@ -285,9 +296,11 @@ def test_an_error_is_recorded_on_the_last_try_and_tried_again_later(mapped: Log)
     row = mapped.ledger.consumer(consumer)
     assert row is not None and row.next_due is not None and not row.overdue
     assert claim(mapped, consumer).counts == Counter(), "its pause is not over"
-    given = Options(consumer, str(mapped.names.log), connections=1)
-    later = lambda: datetime.now(timezone.utc) + timedelta(minutes=2)  # noqa: E731  # a clock
-    assert Claimer(mapped.ledger, Starter(mapped.hook), given, now=later).run().counts == {"TRIGGERED": 1}
+    mapped.hook.query(
+        f"UPDATE {mapped.names.log.sql} SET recorded_at = recorded_at - INTERVAL 2 MINUTES WHERE consumer = :c",
+        {"c": consumer},
+    )
+    assert claim(mapped, consumer).counts == {"TRIGGERED": 1}
     assert mapped.outcomes(consumer) == REQUESTS
     row = mapped.ledger.consumer(consumer)
     assert row is not None and row.next_due is None

@@ -11,6 +11,7 @@ import pytest
 from databricks_file_arrivals.core.errors import BadInput, ConsumerDoubled, TableDiffers, TableMissing
 from databricks_file_arrivals.core.outcomes import LogRow, Range, Status, trigger_id
 from databricks_file_arrivals.core.tables import TRIGGER_LOG, VERSION_PROPERTY, Names
+from databricks_file_arrivals.workspace import ledger
 from databricks_file_arrivals.workspace.ledger import Consumer, Ledger, newer_than
 from tests.airflow_side import Log
 
@@ -56,7 +57,7 @@ def full_row(consumer: str, claim_id: str) -> LogRow:
 
 
 def consumer_at(consumer: str, claim_id: str) -> Consumer:
-    return Consumer(consumer, 7, claim_id, {}, 0, None, False)
+    return Consumer(consumer, 7, claim_id, {}, 0, None, False, WHEN)
 
 
 def test_the_fields_of_a_row_are_the_columns_of_the_table() -> None:
@@ -66,24 +67,35 @@ def test_the_fields_of_a_row_are_the_columns_of_the_table() -> None:
 def test_a_row_comes_back_as_it_was_and_computes_the_same_token(log: Log) -> None:
     row = full_row("round trip", "claim-1")
     log.ledger.append([row])
-    (back,) = log.ledger.open_rows(consumer_at("round trip", "claim-1"))
+    (back,) = log.ledger.open_rows(consumer_at("round trip", "claim-1"), with_claim=True)
     assert replace(back, recorded_at=None) == row
     assert back.recorded_at is not None
     assert trigger_id(back, 1) == row.trigger_id
 
 
-def test_open_rows_are_those_of_the_claim_and_of_requests_with_errors(log: Log) -> None:
+def test_open_rows_are_those_of_requests_with_errors_and_of_a_claim_that_is_not_closed(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [replace(full_row("open", f"claim-{i}"), epoch=i, trigger_id=f"t{i}") for i in (1, 2, 3)]
     rows[1] = replace(rows[1], status=Status.TRIGGERED)
+    rows[2] = replace(rows[2], status=Status.PLANNED)
     log.ledger.append([*rows, replace(rows[0], status=Status.PLANNED)])
-    found = log.ledger.open_rows(Consumer("open", 3, "claim-3", {}, 1, None, False))
-    assert Counter((r.claim_id, r.status) for r in found) == {
-        ("claim-1", Status.ERROR): 1,
-        ("claim-1", Status.PLANNED): 1,
-        ("claim-3", Status.ERROR): 1,
-    }
-    later = log.ledger.open_rows(Consumer("open", 3, "claim-3", {}, 2, None, False))
+    monkeypatch.setattr(ledger, "_PAGE", 3)  # the rows are more than one page
+    now = Consumer("open", 3, "claim-3", {}, 1, None, False, WHEN)
+    failed = {("claim-1", Status.ERROR): 1, ("claim-1", Status.PLANNED): 1}
+    found = log.ledger.open_rows(now, with_claim=True)
+    assert Counter((r.claim_id, r.status) for r in found) == {**failed, ("claim-3", Status.PLANNED): 1}
+    found = log.ledger.open_rows(now, with_claim=False)
+    assert Counter((r.claim_id, r.status) for r in found) == failed
+    later = log.ledger.open_rows(replace(now, open_from=2), with_claim=True)
     assert {r.claim_id for r in later} == {"claim-3"}
+
+
+def test_a_claim_is_closed_by_its_claimed_row(log: Log) -> None:
+    now = consumer_at("closing", "claim-1")
+    assert log.ledger.is_closed(replace(now, claim_id=None)) and not log.ledger.is_closed(now)
+    log.ledger.append([LogRow(status=Status.CLAIMED, consumer="closing", claim_id="claim-1", epoch=7)])
+    assert log.ledger.is_closed(now)
 
 
 def test_a_large_plan_is_written_in_several_statements(log: Log) -> None:
@@ -125,7 +137,8 @@ def test_the_swap_takes_one_epoch_once(log: Log) -> None:
     assert now is not None
     assert (now.epoch, now.claim_id, now.cursor, now.overdue) == (row.epoch + 1, "mine", {"s": 4}, True)
     log.ledger.settle(name, row.epoch, WHEN, 0)
-    assert log.ledger.consumer(name) == now, "who has not this epoch settles nothing"
+    after = log.ledger.consumer(name)
+    assert after is not None and after.next_due == now.next_due, "who has not this epoch settles nothing"
     log.ledger.settle(name, now.epoch, None, now.epoch)
     settled = log.ledger.consumer(name)
     assert settled is not None and settled.next_due is None and settled.open_from == now.epoch
@@ -154,6 +167,9 @@ def test_a_missing_log_and_one_of_another_version_are_named(log: Log) -> None:
     missing = Ledger(log.hook, Names.of("main.nowhere.file_log"))
     with pytest.raises(TableMissing, match="file-arrivals deploy"):
         missing.check_version()
+    no_mapping = Ledger(log.hook, replace(log.names, mapping=log.names.log.derive("_typo")))
+    with pytest.raises(TableMissing, match="file_log_typo does not exist"):
+        no_mapping.mapping()
     other = log.names.log.derive("_other")
     log.hook.query(
         f"CREATE TABLE {other.sql} (a INT) USING DELTA TBLPROPERTIES ('{VERSION_PROPERTY}' = '99')"
