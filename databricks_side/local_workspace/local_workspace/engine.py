@@ -22,7 +22,7 @@ from local_workspace.records import ProcessRecord, read_json, write_json
 __all__ = ["Engine", "EngineError", "SetupError", "release", "setup", "spark_settings"]
 
 LAST_BREATH_SECONDS = 20
-START_TIMEOUT_SECONDS = 180  # seven seconds on an idle machine; a busy one has needed fifty
+START_TIMEOUT_SECONDS = 180  # ten seconds on a quiet machine; a busy one has needed fifty
 LOG4J = """\
 rootLogger.level = warn
 rootLogger.appenderRef.file.ref = file

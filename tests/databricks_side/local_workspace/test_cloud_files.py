@@ -450,7 +450,7 @@ class TestOnConnect:
         assert spark.table(f"{schema}.t").select("path").distinct().count() == 10_000
         (progress,) = [found for found in query.recentProgress if found.numInputRows]
         print("10,000 files:", progress.durationMs)
-        assert progress.durationMs["triggerExecution"] < 60_000  # 1.2 s on an idle machine
+        assert progress.durationMs["triggerExecution"] < 60_000  # 3.5 s on two cores that others used too
 
 
 # The same job on classic Spark and on Connect: nothing in it knows where it runs.
