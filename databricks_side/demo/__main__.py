@@ -47,7 +47,8 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run a command; whatever goes wrong is told with the place of the logs, and nothing is left running."""
     arguments = parser().parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     try:
         code: int = arguments.function(arguments.state)
         return code

@@ -129,7 +129,7 @@ class Watch:
         return path.removeprefix("file:").removeprefix(f"{self._stage.landing}/")
 
     def ways(self) -> list[dict[str, Any]]:
-        """For each file that a workflow has read: when it was logged, planned and read, and by which request."""
+        """For each file that was read: when it was logged, planned and read, and by which request."""
         rows = self._stage.workspace.sql(
             f"""SELECT c.workflow, c.path, c.read_at, c.trigger_id, a.logged_at, p.recorded_at AS planned_at
 FROM {CONSUMED_TABLE} c JOIN {LOG_TABLE}_arrivals a ON a.path = c.path
