@@ -297,7 +297,8 @@ def test_an_error_is_recorded_on_the_last_try_and_tried_again_later(mapped: Log)
     assert row is not None and row.next_due is not None and not row.overdue
     assert claim(mapped, consumer).counts == Counter(), "its pause is not over"
     mapped.hook.query(
-        f"UPDATE {mapped.names.log.sql} SET recorded_at = recorded_at - INTERVAL 2 MINUTES WHERE consumer = :c",
+        f"UPDATE {mapped.names.log.sql} SET recorded_at = recorded_at - INTERVAL 2 MINUTES "
+        "WHERE consumer = :c",
         {"c": consumer},
     )
     assert claim(mapped, consumer).counts == {"TRIGGERED": 1}
