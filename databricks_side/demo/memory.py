@@ -69,7 +69,9 @@ def _unless_ended(process: psutil.Process, size: Callable[[psutil.Process], int]
 
 
 def _resident(process: psutil.Process) -> int:
-    return int(process.memory_info().rss)
+    """What a process has in memory; a JVM that is about to start a program is there twice for a moment."""
+    parent = process.parent() if process.name() == "java" else None
+    return 0 if parent is not None and parent.name() == "java" else int(process.memory_info().rss)
 
 
 def _proportional(process: psutil.Process) -> int:
