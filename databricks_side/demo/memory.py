@@ -70,8 +70,9 @@ def _unless_ended(process: psutil.Process, size: Callable[[psutil.Process], int]
 
 def _resident(process: psutil.Process) -> int:
     """What a process has in memory; a JVM that is about to start a program is there twice for a moment."""
-    parent = process.parent() if process.name() == "java" else None
-    return 0 if parent is not None and parent.name() == "java" else int(process.memory_info().rss)
+    resident = int(process.memory_info().rss)
+    parent = process.parent() if process.exe().endswith("/java") else None
+    return 0 if parent is not None and parent.exe() == process.exe() else resident
 
 
 def _proportional(process: psutil.Process) -> int:
