@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from functools import partial
 from typing import Any, Protocol
 
 from databricks_file_arrivals.core.errors import (
@@ -288,11 +287,10 @@ class Claimer:
     def _take(self, row: Consumer, claim: Claim, cursor: Mapping[str, int]) -> bool:
         """Take the epoch by compare-and-swap. The row itself tells who has it, whatever the statement
         answered."""
-        swap = partial(self._ledger.swap, row, claim.claim_id, cursor)
         for _ in range(_SWAPS):
             failed: FileArrivalsError | None = None
             try:
-                swap()
+                self._ledger.swap(row, claim.claim_id, cursor)
             except FileArrivalsError as error:
                 failed = error
                 log.info("the compare-and-swap was not answered with success (%s); reading the row", error)
