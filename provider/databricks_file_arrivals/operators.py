@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from databricks_file_arrivals.compat import AirflowException, AirflowFailException, BaseOperator, Context
-from databricks_file_arrivals.core.outcomes import LogRow
-from databricks_file_arrivals.core.planning import Job
 from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, Names
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
 from databricks_file_arrivals.workspace.claims import Claimer, Options, Report
-from databricks_file_arrivals.workspace.exchange import run
-from databricks_file_arrivals.workspace.jobs import jobs_named, start
+from databricks_file_arrivals.workspace.jobs import STARTS_PER_SECOND, JobsApi
 from databricks_file_arrivals.workspace.ledger import Ledger
 
 
@@ -34,6 +31,8 @@ class TriggerWorkflowsOperator(BaseOperator):
         {stream_id: batch_id}
     :param max_directories: how many directories one claim covers at most, by whole batches; the rest next
     :param connections: how many runs are started at the same time
+    :param starts_per_second: how many runs are started in a second at most; None or 0 for as many as
+        `connections` allow. The workspace's own limit, 20 a second, counts all clients together
     :param give_up_after: for how long a start that failed is tried again
     """
 
@@ -57,6 +56,7 @@ class TriggerWorkflowsOperator(BaseOperator):
         start_from: str | Mapping[str, int] = "latest",
         max_directories: int = 10_000,
         connections: int = 16,
+        starts_per_second: float | None = STARTS_PER_SECOND,
         give_up_after: timedelta = timedelta(days=1),
         retries: int = 3,
         retry_delay: timedelta = timedelta(seconds=10),
@@ -77,6 +77,7 @@ class TriggerWorkflowsOperator(BaseOperator):
         self.start_from = start_from
         self.max_directories = max_directories
         self.connections = connections
+        self.starts_per_second = starts_per_second
         self.give_up_after = give_up_after
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -84,7 +85,8 @@ class TriggerWorkflowsOperator(BaseOperator):
         with airflow_errors():
             hook = FileArrivalsHook(self.databricks_conn_id, self.warehouse_id)
             ledger = Ledger(hook, Names.of(self.log_table, self.workflow_mapping_table))
-            report = Claimer(ledger, JobsApi(hook, self.connections), self._options(context)).run()
+            jobs = JobsApi(hook, self.connections, self.starts_per_second)
+            report = Claimer(ledger, jobs, self._options(context)).run()
         self.log.info("claimed: %s", report.as_dict())
         _fail_at_end(report)
         return report.as_dict()
@@ -97,7 +99,6 @@ class TriggerWorkflowsOperator(BaseOperator):
             start_from=self.start_from,
             give_up_after=self.give_up_after,
             max_directories=self.max_directories,
-            connections=self.connections,
             last_try=ti.try_number > (self.retries or 0),
             stamp={
                 "dag_id": ti.dag_id,
@@ -106,22 +107,6 @@ class TriggerWorkflowsOperator(BaseOperator):
                 "try_number": ti.try_number,
             },
         )
-
-
-class JobsApi:
-    """The Jobs API over a hook, as a claim needs it."""
-
-    def __init__(self, hook: FileArrivalsHook, connections: int) -> None:
-        self._hook = hook
-        self._connections = connections
-
-    def jobs_named(self, names: Iterable[str]) -> Mapping[str, Sequence[Job]]:
-        """The visible jobs of each name."""
-        return jobs_named(names, self._connections, self._hook.call)
-
-    def start(self, row: LogRow) -> int:
-        """Start, or reach again, the run of a request: its id."""
-        return run(start(row, datetime.now(timezone.utc)), self._hook.call)
 
 
 def _fail_at_end(report: Report) -> None:

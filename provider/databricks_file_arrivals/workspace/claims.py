@@ -13,7 +13,6 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
@@ -25,6 +24,7 @@ from databricks_file_arrivals.core.errors import (
 )
 from databricks_file_arrivals.core.outcomes import ERROR_CODE, LogRow, Status, latest, retry_at
 from databricks_file_arrivals.core.planning import Claim, Job, plan, route, workflows
+from databricks_file_arrivals.core.runs import Run
 from databricks_file_arrivals.workspace.ledger import Batch, Consumer, Ledger
 
 log = logging.getLogger(__name__)
@@ -37,11 +37,24 @@ class Starter(Protocol):
     """What a claim needs of the Jobs API."""
 
     def jobs_named(self, names: Iterable[str]) -> Mapping[str, Sequence[Job]]:
-        """The visible jobs of each name."""
+        """The visible jobs of each name, exactly as it is written: none, one, or several."""
         ...
 
-    def start(self, row: LogRow) -> int:
-        """Start, or reach again, the run of a request: its id."""
+    def start(self, rows: Sequence[LogRow]) -> Sequence[int | FileArrivalsError]:
+        """Start, or reach again, the run of each request: its id, or why it did not start, in the order of
+        `rows`. Many at a time; a failing one never stops the others."""
+        ...
+
+    def active_runs(self) -> Mapping[int, Run]:
+        """All visible runs that have not ended, by run id: one sweep."""
+        ...
+
+    def ended_runs(self, rows: Sequence[LogRow]) -> Mapping[int, Run]:
+        """The runs of requests that were started and are not active any more, by run id.
+
+        A run that cannot be seen any more (deleted, or the grant is gone) is not among them; one that has not
+        ended after all is, and says so.
+        """
         ...
 
 
@@ -76,7 +89,6 @@ class Options:
     start_from: str | Mapping[str, int] = "latest"
     give_up_after: timedelta = timedelta(days=1)
     max_directories: int = 10_000
-    connections: int = 16
     last_try: bool = True
     stamp: Mapping[str, Any] = field(default_factory=dict)
 
@@ -170,8 +182,8 @@ class Claimer:
         With `leave` the first failure that may pass is raised: the claim then stays as it is, and the next
         try starts what is left. Without, every failure is an outcome.
         """
-        with ThreadPoolExecutor(max_workers=self._options.connections) as pool:
-            results = list(pool.map(self._start_one, planned))
+        answers = self._starter.start(planned)
+        results = [self._outcome(row, answer) for row, answer in zip(planned, answers, strict=True)]
         passing = [error for _, error in results if error is not None and error.retryable]
         if passing and leave:
             started = sum(error is None for _, error in results)
@@ -183,22 +195,22 @@ class Claimer:
                 (self.report.unavailable if error.retryable else self.report.refused).append(line)
         return [row for row, _ in results]
 
-    def _start_one(self, row: LogRow) -> tuple[LogRow, FileArrivalsError | None]:
-        try:
-            run = self._starter.start(row)
-        except FileArrivalsError as error:
-            log.error("%s for %s did not start: %s", row.workflow_name, row.directory, error)
+    def _outcome(
+        self, row: LogRow, answer: int | FileArrivalsError
+    ) -> tuple[LogRow, FileArrivalsError | None]:
+        if isinstance(answer, FileArrivalsError):
+            log.error("%s for %s did not start: %s", row.workflow_name, row.directory, answer)
             failed = replace(
-                row, status=Status.ERROR, run_id=ERROR_CODE, error=str(error), recorded_at=self._now()
+                row, status=Status.ERROR, run_id=ERROR_CODE, error=str(answer), recorded_at=self._now()
             )
-            return failed, error
-        log.info("%s for %s: run %d, %s files", row.workflow_name, row.directory, run, row.file_count)
+            return failed, answer
+        log.info("%s for %s: run %d, %s files", row.workflow_name, row.directory, answer, row.file_count)
         return (
             replace(
                 row,
                 status=Status.TRIGGERED,
-                run_id=run,
-                started_run_id=run,
+                run_id=answer,
+                started_run_id=answer,
                 job_trigger_time=self._now(),
                 error=None,
                 recorded_at=self._now(),

@@ -17,6 +17,7 @@ from databricks.sdk import WorkspaceClient
 
 from databricks_file_arrivals.core.errors import (
     ClaimContended,
+    FileArrivalsError,
     LedgerError,
     StatementFailed,
     WorkspaceUnavailable,
@@ -24,8 +25,8 @@ from databricks_file_arrivals.core.errors import (
 from databricks_file_arrivals.core.outcomes import LogRow, Status
 from databricks_file_arrivals.core.planning import Job
 from databricks_file_arrivals.hooks import FileArrivalsHook
-from databricks_file_arrivals.operators import JobsApi
 from databricks_file_arrivals.workspace.claims import Claimer, Options, Report, capped
+from databricks_file_arrivals.workspace.jobs import JobsApi
 from databricks_file_arrivals.workspace.ledger import Batch, Ledger
 from tests.airflow_side import Log
 
@@ -82,14 +83,18 @@ class Starter(JobsApi):
         self.fails = fails
         self._lock = Lock()
 
-    def start(self, row: LogRow) -> int:
+    def start(self, rows: Sequence[LogRow]) -> Sequence[int | FileArrivalsError]:
+        return [self._one(row) for row in rows]
+
+    def _one(self, row: LogRow) -> int | FileArrivalsError:
         if row.workflow_name in self.fails:
-            raise WorkspaceUnavailable("no answer")
-        run = super().start(row)
-        with self._lock:
-            self.started[str(row.trigger_id)] += 1
-            if self.dies_after is not None and len(self.started) > self.dies_after:
-                raise Died
+            return WorkspaceUnavailable("no answer")
+        (run,) = super().start([row])
+        if not isinstance(run, FileArrivalsError):
+            with self._lock:
+                self.started[str(row.trigger_id)] += 1
+                if self.dies_after is not None and len(self.started) > self.dies_after:
+                    raise Died
         return run
 
     def jobs_named(self, names: Iterable[str]) -> Mapping[str, Sequence[Job]]:
@@ -118,7 +123,7 @@ def claim(
 ) -> Report:
     """One operator's pass."""
     ledger = Ledger(sql or Sql(log.hook), log.names)
-    given = Options(consumer, str(log.names.log), connections=1, **options)
+    given = Options(consumer, str(log.names.log), **options)
     return Claimer(ledger, starter or Starter(log.hook), given).run()
 
 
@@ -250,7 +255,7 @@ def test_who_loses_the_epoch_starts_nothing_of_its_plan(
             super().swap(row, claim_id, cursor)
 
     starter = Starter(mapped.hook)
-    given = Options(consumer, str(mapped.names.log), connections=1)
+    given = Options(consumer, str(mapped.names.log))
     report = Claimer(Overtaken(mapped.hook, mapped.names), starter, given).run()
     assert report.epoch is None and not starter.started
     assert mapped.outcomes(consumer) == REQUESTS
@@ -354,18 +359,18 @@ KILLED = """
 import os, signal, sys
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.hooks import FileArrivalsHook
-from databricks_file_arrivals.operators import JobsApi
+from databricks_file_arrivals.workspace.jobs import JobsApi
 from databricks_file_arrivals.workspace.claims import Claimer, Options
 from databricks_file_arrivals.workspace.ledger import Ledger
 
 class Killed(JobsApi):
-    def start(self, row):
-        super().start(row)
+    def start(self, rows):
+        super().start(rows[:1])
         os.kill(os.getpid(), signal.SIGKILL)
 
 hook = FileArrivalsHook()
 names = Names.of(sys.argv[1], sys.argv[2])
-Claimer(Ledger(hook, names), Killed(hook, 1), Options(sys.argv[3], sys.argv[1], connections=1)).run()
+Claimer(Ledger(hook, names), Killed(hook, 1), Options(sys.argv[3], sys.argv[1])).run()
 """
 
 

@@ -1,0 +1,105 @@
+"""Runs in all the words that Databricks has for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from databricks.sdk.service.jobs import RunLifeCycleState, RunLifecycleStateV2State
+
+from databricks_file_arrivals.core.runs import Run
+
+
+def old(state: str, result: str | None = None, **times: int) -> dict[str, Any]:
+    said = {"life_cycle_state": state, **({"result_state": result} if result else {})}
+    return {"run_id": 7, "job_id": 3, "state": said, **times}
+
+
+def new(state: str, code: str | None = None, **times: int) -> dict[str, Any]:
+    said: dict[str, Any] = {"state": state}
+    if code:
+        said["termination_details"] = {"code": code, "type": "CLIENT_ERROR", "message": "because"}
+    return {"run_id": 7, "job_id": 3, "status": said, **times}
+
+
+def words(answer: dict[str, Any]) -> set[str]:
+    """The predicates that hold."""
+    run = Run.read(answer)
+    return {p for p in ("queued", "executing", "ended", "succeeded", "never_ran") if getattr(run, p)}
+
+
+IN_QUEUE = {"setup_duration": 0, "execution_duration": 0, "run_duration": 60_000, "queue_duration": 59_900}
+SEVERAL_TASKS = {**IN_QUEUE, "run_duration": 90_000}
+
+
+@pytest.mark.parametrize(
+    ("answer", "holds"),
+    [
+        (old("QUEUED"), {"queued"}),
+        (new("QUEUED"), {"queued"}),
+        (old("PENDING"), {"queued"}),
+        (new("PENDING"), {"queued"}),
+        (new("BLOCKED"), {"queued"}),
+        (old("RUNNING"), {"executing"}),
+        (new("RUNNING"), {"executing"}),
+        (new("TERMINATING", "SUCCESS"), {"executing"}),
+        (old("WAITING_FOR_RETRY"), {"executing"}),
+        (new("WAITING"), {"executing"}),
+        (old("TERMINATED", "SUCCESS"), {"ended", "succeeded"}),
+        (new("TERMINATED", "SUCCESS"), {"ended", "succeeded"}),
+        (new("TERMINATED", "SUCCESS_WITH_FAILURES"), {"ended", "succeeded"}),
+        (old("TERMINATED", "FAILED"), {"ended"}),
+        (old("INTERNAL_ERROR", "FAILED"), {"ended"}),
+        (new("TERMINATED", "RUN_EXECUTION_ERROR"), {"ended"}),
+        (old("TERMINATED", "TIMEDOUT"), {"ended"}),
+        (old("TERMINATED", "CANCELED"), {"ended"}),
+        (old("SKIPPED"), {"ended", "never_ran"}),
+        (old("SKIPPED", "MAXIMUM_CONCURRENT_RUNS_REACHED"), {"ended", "never_ran"}),
+        (new("TERMINATED", "MAX_CONCURRENT_RUNS_EXCEEDED"), {"ended", "never_ran"}),
+        (new("TERMINATED", "MAX_JOB_QUEUE_SIZE_EXCEEDED"), {"ended", "never_ran"}),
+        (new("TERMINATED", "SKIPPED"), {"ended", "never_ran"}),
+        (old("TERMINATED", "CANCELED", **IN_QUEUE), {"ended", "never_ran"}),
+        (new("TERMINATED", "USER_CANCELED", **IN_QUEUE), {"ended", "never_ran"}),
+        (new("TERMINATED", "USER_CANCELED", **{**IN_QUEUE, "run_duration": 0}), {"ended", "never_ran"}),
+        (new("TERMINATED", "USER_CANCELED", **SEVERAL_TASKS), {"ended"}),
+        (new("TERMINATED", "USER_CANCELED", **{**IN_QUEUE, "execution_duration": 5}), {"ended"}),
+        (new("TERMINATED", "SUCCESS", **IN_QUEUE), {"ended", "succeeded"}),
+        (new("TERMINATED", "A_CODE_OF_TOMORROW"), {"ended"}),
+    ],
+)
+def test_what_the_words_mean(answer: dict[str, Any], holds: set[str]) -> None:
+    assert words(answer) == holds
+
+
+@pytest.mark.parametrize(
+    "answer", [old("LEVITATING"), new("LEVITATING"), {"run_id": 7}, {"run_id": 7, "state": None}]
+)
+def test_a_state_that_is_not_known_is_waited_for_and_named(answer: dict[str, Any]) -> None:
+    assert words(answer) == set()
+    assert str(Run.read(answer)) in ("run 7 is LEVITATING", "run 7 is no state")
+
+
+@pytest.mark.parametrize("state", [*RunLifeCycleState, *RunLifecycleStateV2State])
+def test_every_state_that_the_sdk_knows_is_one_of_queued_executing_and_ended(
+    state: RunLifeCycleState | RunLifecycleStateV2State,
+) -> None:
+    for answer in (old(state.value), new(state.value)):
+        assert len(words(answer) & {"queued", "executing", "ended"}) == 1
+
+
+def test_the_newer_words_count_where_both_are_there() -> None:
+    both = {**old("INTERNAL_ERROR", "FAILED"), **new("TERMINATED", "RUN_EXECUTION_ERROR")}
+    run = Run.read(both)
+    assert (run.state, run.result, run.code, run.message) == (
+        "TERMINATED",
+        "FAILED",
+        "RUN_EXECUTION_ERROR",
+        "because",
+    )
+    assert str(run) == "run 7 is TERMINATED FAILED RUN_EXECUTION_ERROR: because"
+
+
+def test_why_a_run_waits_is_its_message() -> None:
+    details = {"code": "MAX_CONCURRENT_RUNS_REACHED", "message": "one at a time"}
+    waiting = {"run_id": "7", "job_id": 3, "status": {"state": "QUEUED", "queue_details": details}}
+    assert Run.read(waiting) == Run(7, 3, "QUEUED", message="one at a time")
