@@ -53,5 +53,5 @@ def workspace_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(workspace_state: Path) -> Iterator[RunningWorkspace]:
     """A local workspace, started by its command line, with three users besides the admin."""
     setup()
-    with running_workspace(workspace_state, principals=["alice", "bob", "airflow"]) as running:
+    with running_workspace(workspace_state, principals=["alice", "bob", "airflow"], faults=True) as running:
         yield running

@@ -43,7 +43,13 @@ def _start(arguments: argparse.Namespace) -> int:
             _say_how_to_use(state, text.removeprefix(READY))
 
     Supervisor(
-        state, arguments.port, arguments.principal, arguments.processes, arguments.memory, announce
+        state,
+        arguments.port,
+        arguments.principal,
+        arguments.processes,
+        arguments.memory,
+        announce,
+        faults=arguments.faults,
     ).run()
     return 0
 
@@ -140,6 +146,11 @@ def parser() -> argparse.ArgumentParser:
         help="runs that have a process at a time (default: %(default)s)",
     )
     command.add_argument("--memory", default="1500m", help="heap of the Spark server (default: %(default)s)")
+    command.add_argument(
+        "--faults",
+        action="store_true",
+        help=f"let {ADMIN!r} set faults (POST /api/local/faults), for tests: calls that fail or hang",
+    )
     command.set_defaults(function=_start)
     command = commands.add_parser("stop", parents=[each], help="end all processes of the workspace")
     command.set_defaults(function=_stop)

@@ -75,12 +75,21 @@ class Supervisor:
     """Runs one workspace from `start` to `stop`; `run` is both, with the watching in between."""
 
     def __init__(
-        self, folder: Path, port: int, principals: list[str], processes: int, memory: str, say: Say
+        self,
+        folder: Path,
+        port: int,
+        principals: list[str],
+        processes: int,
+        memory: str,
+        say: Say,
+        *,
+        faults: bool = False,
     ) -> None:
         self._folder = folder
         self._port = port
         self._principals = principals
         self._processes = processes
+        self._faults = faults
         self._say = say
         self._engine = Engine(folder, driver_memory=memory)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -227,6 +236,7 @@ class Supervisor:
         descriptor = self._listener.fileno()
         state = ["--state", str(self._folder), "--remote", self._engine.remote]
         more = ["--socket", str(descriptor), "--processes", str(self._processes)]
+        more += ["--faults"] if self._faults else []
         self._spawn("api", ["local_workspace.api", *state, *more], (descriptor,))
 
     def _await(self, name: str, answers: Callable[[], bool]) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local_workspace.api.principals import ADMIN, read_tokens
+from local_workspace.faults import FaultClient
 from local_workspace.supervisor import READY, end_process, live_process, recorded
 
 START_SECONDS = 180.0
@@ -39,6 +40,11 @@ class RunningWorkspace:
         return read_tokens(self.folder)[name]
 
     @property
+    def faults(self) -> FaultClient:
+        """Sets faults, in a workspace that was started with faults=True."""
+        return FaultClient(self.url, self.token())
+
+    @property
     def port(self) -> int:
         """The port of 127.0.0.1 that `url` names."""
         return int(self.url.rsplit(":", 1)[1])
@@ -46,11 +52,17 @@ class RunningWorkspace:
 
 @contextmanager
 def running_workspace(
-    folder: Path, principals: Sequence[str] = (), port: int = 0, options: Sequence[str] = ()
+    folder: Path,
+    principals: Sequence[str] = (),
+    port: int = 0,
+    options: Sequence[str] = (),
+    *,
+    faults: bool = False,
 ) -> Iterator[RunningWorkspace]:
     """Start a workspace on the state folder, and stop it at the end; set-up has to have been run.
 
-    A Spark server that runs on the folder already is used: tests of the engine and of the API share it.
+    With `faults` its calls can be made to fail: see RunningWorkspace.faults. A Spark server that runs on the
+    folder already is used: tests of the engine and of the API share it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / "start.log"
@@ -64,6 +76,7 @@ def running_workspace(
         "--port",
         str(port),
         *options,
+        *(["--faults"] if faults else []),
     ]
     for name in principals:
         command += ["--principal", name]

@@ -26,6 +26,7 @@ def main() -> None:
     )
     parser.add_argument("--remote", required=True, help="the engine's address, sc://127.0.0.1:PORT")
     parser.add_argument("--processes", type=int, required=True, help="how many runs have a process at a time")
+    parser.add_argument("--faults", action="store_true", help="let the admin set faults")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # PySpark would log each failed statement with its text: that is for who sent it, not for a log.
@@ -34,9 +35,19 @@ def main() -> None:
     listener = socket.socket(fileno=arguments.socket)
     host = f"http://127.0.0.1:{listener.getsockname()[1]}"
     threading.Thread(target=_warm_up, daemon=True).start()
-    app = create_app(open_workspace(arguments.state, host, arguments.remote, arguments.processes))
+    parts = open_workspace(
+        arguments.state, host, arguments.remote, arguments.processes, faults_allowed=arguments.faults
+    )
+
+    def cut(client: tuple[str, int]) -> None:
+        for connection in list(server.server_state.connections):
+            if getattr(connection, "client", None) == client:
+                connection.transport.abort()
+
+    app = create_app(parts, cut)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
 
 
 if __name__ == "__main__":

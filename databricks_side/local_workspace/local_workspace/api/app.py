@@ -11,12 +11,13 @@ from fastapi import Depends, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from local_workspace.api import catalog, jobs, pages, runs, secrets, statements, workspace
+from local_workspace.api import catalog, fault_routes, jobs, pages, runs, secrets, statements, workspace
 from local_workspace.api.arguments import Arguments
 from local_workspace.api.call import Answer, Call, Function, Route, Workspace
 from local_workspace.api.calls import CallCounts
 from local_workspace.api.catalog_store import Catalog
 from local_workspace.api.errors import ApiError, NotImplementedHere
+from local_workspace.api.faults import Cut, Faults, FaultyCalls, cut_nothing
 from local_workspace.api.gate import DISCOVERY_PATH, LOGIN_PATH, Gate
 from local_workspace.api.job_store import Jobs
 from local_workspace.api.launch import Launcher
@@ -33,12 +34,14 @@ log = logging.getLogger(__name__)
 
 ROUTES: list[Route] = [
     route
-    for module in (jobs, runs, statements, catalog, secrets, workspace, pages)
+    for module in (jobs, runs, statements, catalog, secrets, workspace, fault_routes, pages)
     for route in module.ROUTES
 ]
 
 
-def open_workspace(folder: Path, host: str, remote: str, most_processes: int) -> Workspace:
+def open_workspace(
+    folder: Path, host: str, remote: str, most_processes: int, *, faults_allowed: bool = False
+) -> Workspace:
     """The parts of the workspace of a state folder; nothing runs before the application starts."""
     state = State(folder)
     launcher = Launcher(folder, host)
@@ -57,11 +60,12 @@ def open_workspace(folder: Path, host: str, remote: str, most_processes: int) ->
         catalog=Catalog(sessions),
         secrets=Secrets(state),
         counts=CallCounts(),
+        faults=Faults(faults_allowed),
     )
 
 
-def create_app(parts: Workspace) -> FastAPI:
-    """The application; it schedules runs from its start to its end."""
+def create_app(parts: Workspace, cut: Cut = cut_nothing) -> FastAPI:
+    """The application; it schedules runs from its start to its end. `cut` is for faults that drop answers."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -73,6 +77,8 @@ def create_app(parts: Workspace) -> FastAPI:
     app = FastAPI(title="Local workspace", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.workspace = parts
     logins = Logins()
+    if parts.faults.allowed:
+        app.add_middleware(FaultyCalls, faults=parts.faults, cut=cut)
     app.add_middleware(Gate, principals=parts.principals, logins=logins, counts=parts.counts)
     for route in ROUTES:
         for path in route.paths():
@@ -92,6 +98,7 @@ async def _read_call(request: Request) -> Call:
         arguments=Arguments.parse(request.scope["query_string"], await request.body()),
         version=path[2] if path[1] == "api" else "",
         path={name: str(value) for name, value in request.path_params.items()},
+        stopped_by=getattr(request.state, "warehouse_stopped", None),
     )
 
 

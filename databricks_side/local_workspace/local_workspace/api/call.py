@@ -11,6 +11,7 @@ from local_workspace.api.arguments import Arguments
 from local_workspace.api.calls import CallCounts
 from local_workspace.api.catalog_store import Catalog
 from local_workspace.api.errors import PermissionDenied
+from local_workspace.api.faults import Fault, Faults
 from local_workspace.api.job_store import Jobs
 from local_workspace.api.launch import Launcher
 from local_workspace.api.principals import Principal, Principals
@@ -39,6 +40,7 @@ class Workspace:
     catalog: Catalog
     secrets: Secrets
     counts: CallCounts
+    faults: Faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Call:
     arguments: Arguments
     version: str
     path: dict[str, str]
+    stopped_by: Fault | None = None
+    """The fault that has stopped the warehouse for this call."""
 
     def require_admin(self, what: str) -> None:
         """Refuse whoever is not an administrator."""

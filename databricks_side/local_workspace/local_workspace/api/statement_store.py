@@ -99,14 +99,19 @@ class Statements:
         self._threads = ThreadPoolExecutor(CONCURRENT, thread_name_prefix="statement")
         self._statements: dict[str, Statement] = {}
 
-    def submit(self, caller: Principal, request: StatementRequest) -> Statement:
-        """Accept a statement; `done` of the answer tells when it is over."""
+    def submit(self, caller: Principal, request: StatementRequest, *, held: bool = False) -> Statement:
+        """Accept a statement; `done` of the answer tells when it is over. A held one waits for `begin`."""
         self._forget_old()
         statement = Statement(str(uuid.uuid4()), caller.name, request)
         statement.done.set_running_or_notify_cancel()  # who stops waiting for it does not cancel it
         self._statements[statement.statement_id] = statement
-        self._threads.submit(self._run, statement)
+        if not held:
+            self.begin(statement)
         return statement
+
+    def begin(self, statement: Statement) -> None:
+        """Let a statement have its turn; one that was cancelled meanwhile does not run."""
+        self._threads.submit(self._run, statement)
 
     def find(self, caller: Principal, statement_id: str) -> Statement:
         """A statement of the caller's own."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from local_workspace.api.call import Answer, Call, Route
 from local_workspace.api.errors import DoesNotExist, InvalidParameter, NotImplementedHere
+from local_workspace.api.faults import Fault
 from local_workspace.api.spark_sessions import CATALOGS
 from local_workspace.api.sql_values import check_parameter
 from local_workspace.api.statement_store import Result, Statement, StatementRequest
@@ -17,6 +18,8 @@ _KNOWN = (
     "format", "wait_timeout", "on_wait_timeout", "query_tags",
 )  # fmt: skip
 
+_WAITING: set[asyncio.Task[None]] = set()
+
 
 async def execute(call: Call) -> Answer:
     """POST sql/statements"""
@@ -24,11 +27,28 @@ async def execute(call: Call) -> Answer:
     given.only(*_KNOWN)
     check_warehouse(given.text("warehouse_id"))
     wait, cancel = _waiting(given.optional_text("wait_timeout"), given.optional_text("on_wait_timeout"))
-    statement = call.workspace.statements.submit(call.caller, _request(call))
+    statement = call.workspace.statements.submit(
+        call.caller, _request(call), held=call.stopped_by is not None
+    )
+    if call.stopped_by is not None:
+        _begin_when_up(call, statement)
     await asyncio.wait([asyncio.wrap_future(statement.done)], timeout=wait)
     if cancel and statement.ended_at is None:
         await asyncio.to_thread(call.workspace.statements.cancel, statement)
     return _view(statement)
+
+
+def _begin_when_up(call: Call, statement: Statement) -> None:
+    """Let the statement begin when the fault that has stopped the warehouse ends; no call waits for that."""
+    assert call.stopped_by is not None
+
+    async def begin(stopped: Fault) -> None:
+        await stopped.hold()
+        call.workspace.statements.begin(statement)
+
+    task = asyncio.create_task(begin(call.stopped_by))
+    _WAITING.add(task)  # the event loop itself would forget it
+    task.add_done_callback(_WAITING.discard)
 
 
 def _waiting(timeout: str | None, then: str | None) -> tuple[float, bool]:
