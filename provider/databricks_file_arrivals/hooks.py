@@ -5,15 +5,32 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import aiohttp
 import requests
-from airflow.providers.databricks.exceptions import DatabricksApiError
 from airflow.providers.databricks.hooks.databricks import DatabricksHook
+from airflow.providers.databricks.hooks.databricks_base import BearerAuth
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase, HTTPBasicAuth
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
 from databricks_file_arrivals.compat import (
     AirflowException,
@@ -34,6 +51,44 @@ from databricks_file_arrivals.workspace.exchange import Answer, Call, run
 from databricks_file_arrivals.workspace.statements import Result, execute
 
 DEFAULT_CONN_ID = "databricks_default"
+TRIES = 5
+PATIENCE = 120.0
+"""Seconds after which no other try of a call begins."""
+LONGEST_WAIT = 60.0
+"""Seconds that a Retry-After is followed for at most; when it asks for more, the next try comes too early."""
+
+_KEPT_CONNECTIONS = 64
+_GRANTED_FOR = 60.0  # the stock hook renews tokens two minutes before they expire
+_LOCKED = "COULD_NOT_ACQUIRE_LOCK"  # a 400 that passes: two calls met at one job
+
+
+class _Busy(WorkspaceUnavailable):
+    """Raised when the workspace says after how many seconds it can be asked again."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(message)
+
+
+class _Bearer(AuthBase):
+    """A token; as `auth`, because a header would give way to a .netrc that names the host."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What authenticates calls, for the blocking client and for the asynchronous one."""
+
+    headers: Mapping[str, str]
+    auth: AuthBase = field(repr=False)
+    a_auth: aiohttp.BasicAuth = field(repr=False)
+    until: float = field(default_factory=lambda: time.monotonic() + _GRANTED_FOR)
 
 
 class FileArrivalsHook(DatabricksHook):
@@ -43,6 +98,9 @@ class FileArrivalsHook(DatabricksHook):
     :param databricks_conn_id: the connection, of type `databricks`
     :param warehouse_id: the SQL warehouse; without it the one of the connection's extra `http_path`
     :param statement_timeout: after how many seconds a statement is cancelled
+    :param retry_limit: how many times a call is tried at most, if it may be repeated; no try begins later
+        than two minutes after the first
+    :param timeout_seconds: how long one try waits for its answer
     """
 
     def __init__(
@@ -50,11 +108,23 @@ class FileArrivalsHook(DatabricksHook):
         databricks_conn_id: str = DEFAULT_CONN_ID,
         warehouse_id: str | None = None,
         statement_timeout: float = 600.0,
+        retry_limit: int = TRIES,
+        timeout_seconds: int = 60,
         **kwargs: Any,
     ) -> None:
-        super().__init__(databricks_conn_id, caller=kwargs.pop("caller", "FileArrivals"), **kwargs)
+        super().__init__(
+            databricks_conn_id,
+            timeout_seconds=timeout_seconds,
+            retry_limit=retry_limit,
+            # The stock hook's calls for tokens follow them too.
+            retry_args={"stop": stop_after_attempt(retry_limit) | stop_before_delay(PATIENCE), "wait": wait},
+            caller=kwargs.pop("caller", "FileArrivals"),
+            **kwargs,
+        )
         self._warehouse_id = warehouse_id
         self._statement_timeout = statement_timeout
+        self._granted: Credentials | None = None
+        self._granting = Lock()
 
     @cached_property
     def warehouse_id(self) -> str:
@@ -92,43 +162,104 @@ class FileArrivalsHook(DatabricksHook):
         )
 
     def call(self, request: Call) -> Answer:
-        """Make one call of the REST API, with the stock hook's retries.
+        """Make one call of the REST API, and again where that is safe and may help. Threads may share it.
 
         Raises WorkspaceUnavailable, NotAuthenticated, Refused, WorkspaceError or BadInput.
         """
-        self._connection()
-        try:
-            answer: Answer = self._do_api_call(
-                (request.method, request.endpoint), dict(request.body or {}), wrap_http_errors=False
-            )
-        except requests.HTTPError as error:
-            raise _refusal(error.response.status_code, error.response.text, request) from error
-        except (requests.JSONDecodeError, ValueError) as error:
-            raise _not_json(request) from error
-        except requests.RequestException as error:
-            raise WorkspaceUnavailable(f"{_describe(request)}: {error}") from error
-        except AirflowException as error:
-            inner = error.__cause__ or error.__context__
-            if isinstance(inner, requests.HTTPError):  # of the token's endpoint
-                raise _refusal(inner.response.status_code, inner.response.text, request) from error
-            raise WorkspaceUnavailable(f"{_describe(request)}: {error}") from error
+        granted = self._credentials()
+        answer: Answer = Retrying(**self._tries(request))(self._send, request, granted)
         return answer
 
     async def a_call(self, request: Call) -> Answer:
         """The same as `call`, on an event loop and within `async with hook`."""
-        try:
-            answer: Answer = await self._a_do_api_call(
-                (request.method, request.endpoint), dict(request.body or {})
-            )
-        except DatabricksApiError as error:
-            if (error.http_status_code or 0) < 400:  # it was answered, with something else than JSON
-                raise _not_json(request) from error
-            raise _refusal(error.http_status_code or 0, str(error), request) from error
-        except aiohttp.ClientResponseError as error:  # of the token's endpoint
-            raise _refusal(error.status, error.message, request) from error
-        except (aiohttp.ClientError, asyncio.TimeoutError, AirflowException) as error:
-            raise WorkspaceUnavailable(f"{_describe(request)}: {error}") from error
+        granted = await self._a_credentials()
+        answer: Answer = await AsyncRetrying(**self._tries(request))(self._a_send, request, granted)
         return answer
+
+    def _tries(self, request: Call) -> dict[str, Any]:
+        def again(error: BaseException) -> bool:
+            return request.may_repeat and isinstance(error, WorkspaceUnavailable)
+
+        return {
+            "stop": self.retry_args["stop"],
+            "wait": self.retry_args["wait"],
+            "retry": retry_if_exception(again),
+            "before_sleep": lambda state: self.log.warning(
+                "try %d failed, the next is in %.1f s: %s",
+                state.attempt_number,
+                state.upcoming_sleep,
+                state.outcome.exception(),
+            ),
+            "reraise": True,
+        }
+
+    def _send(self, request: Call, granted: Credentials) -> Answer:
+        try:
+            response = self._http.request(
+                **self._parts(request, granted),
+                auth=granted.auth,
+                timeout=self.timeout_seconds,
+                **self._get_requests_kwargs(),
+            )
+        except requests.RequestException as error:
+            raise WorkspaceUnavailable(f"{_describe(request)}: {error}") from error
+        return _answer(request, response.status_code, response.content, response.headers)
+
+    async def _a_send(self, request: Call, granted: Credentials) -> Answer:
+        parts = self._parts(request, granted)
+        try:
+            async with self._session.request(
+                **parts,
+                auth=granted.a_auth,
+                timeout=aiohttp.ClientTimeout(total=self.timeout_seconds),
+                proxy=self._get_aiohttp_kwargs(parts["url"]).get("proxy"),
+            ) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise WorkspaceUnavailable(
+                f"{_describe(request)}: {str(error) or type(error).__name__}"
+            ) from error
+        return _answer(request, response.status, content, response.headers)
+
+    def _parts(self, request: Call, granted: Credentials) -> dict[str, Any]:
+        body = dict(request.body or {})
+        return {
+            "method": request.method,
+            "url": self._endpoint_url(f"api/{request.endpoint}"),  # type: ignore[no-untyped-call]  # stock
+            "params": body if request.method == "GET" else None,
+            "json": None if request.method == "GET" else body,
+            "headers": granted.headers,
+        }
+
+    @cached_property
+    def _http(self) -> requests.Session:
+        """Connections that are kept: the stock hook makes a new one for each call."""
+        session = requests.Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=_KEPT_CONNECTIONS))
+        return session
+
+    def _credentials(self) -> Credentials:
+        """What authenticates a call: of every kind that the stock hook knows, asked of it now and then."""
+        self._connection()
+        with self._granting:
+            if self._granted is None or time.monotonic() > self._granted.until:
+                with _token_errors():
+                    headers = {**self.user_agent_header, **self._get_aad_headers()}
+                    self._granted = self._grant(headers, self._get_token())
+            return self._granted
+
+    async def _a_credentials(self) -> Credentials:
+        await self.prepare()
+        with _token_errors():
+            headers = {**self.user_agent_header, **await self._a_get_aad_headers()}
+            return self._grant(headers, await self._a_get_token())
+
+    def _grant(self, headers: Mapping[str, str], token: str | None) -> Credentials:
+        if token:
+            return Credentials(headers, _Bearer(token), BearerAuth(token))
+        login, password = self._get_connection_attr("login"), self.databricks_conn.password
+        return Credentials(headers, HTTPBasicAuth(login, password), aiohttp.BasicAuth(login, password))
 
     def statement(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Result:
         """Run a SQL statement: its rows by column name, and how many rows a change affected.
@@ -152,28 +283,88 @@ def _describe(request: Call) -> str:
     return f"{request.method} /api/{request.endpoint}"
 
 
-def _not_json(request: Call) -> WorkspaceError:
-    return WorkspaceError(
-        f"{_describe(request)}: the answer is not JSON. Is the connection's host a workspace?"
-    )
+def _answer(request: Call, status: int, content: bytes, headers: Mapping[str, str]) -> Answer:
+    """What was answered, or the error that it means."""
+    if status >= 400:
+        raise _refusal(status, content.decode("utf-8", "replace"), _describe(request), headers)
+    try:
+        answer: Answer = json.loads(content)
+    except ValueError as error:
+        raise WorkspaceError(
+            f"{_describe(request)}: the answer is not JSON. Is the connection's host a workspace?"
+        ) from error
+    return answer
 
 
-def _refusal(status: int, text: str, request: Call) -> WorkspaceError:
+def _refusal(status: int, text: str, what: str, headers: Mapping[str, str]) -> WorkspaceError:
     """What an HTTP error means."""
-    code, message = "", text
+    code, message = "", text[:500]
     try:
         body = json.loads(text)
         code, message = str(body.get("error_code", "")), str(body.get("message", text))
     except (ValueError, AttributeError):
-        message = text[:500]
+        pass
     if status == 401:
         return NotAuthenticated(
-            f"{_describe(request)}: the workspace does not accept the credentials of the connection (401). "
+            f"{what}: the workspace does not accept the credentials of the connection (401). "
             "Check its token or secret."
         )
-    if status == 429 or status >= 500:
-        return WorkspaceUnavailable(f"{_describe(request)}: {status} {code} {message}")
+    if status == 429 or (status >= 500 and status != 501) or code == _LOCKED:
+        said = f"{what}: {status} {code} {message}"
+        seconds = retry_after(headers.get("Retry-After"), datetime.now(timezone.utc))
+        return WorkspaceUnavailable(said) if seconds is None else _Busy(said, seconds)
     return Refused(status, code, message)
+
+
+def retry_after(text: str | None, now: datetime) -> float | None:
+    """How many seconds a Retry-After header asks to wait, as a number or as a date; None if it says
+    nothing."""
+    if not text:
+        return None
+    try:
+        return max(0.0, float(int(text)))
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (date.replace(tzinfo=date.tzinfo or timezone.utc) - now).total_seconds())
+
+
+_backoff = wait_random_exponential(multiplier=0.5, max=10.0)
+
+
+def wait(state: RetryCallState) -> float:
+    """Seconds until the next try: what the workspace asked for, up to a limit, and on top of it a random part
+    of a time that doubles, so that clients that failed together do not come back together."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.seconds if isinstance(error, _Busy) else 0.0
+    return min(asked, LONGEST_WAIT) + _backoff(state)
+
+
+@contextmanager
+def _token_errors() -> Generator[None]:
+    """Raise what goes wrong on the way to a token as this package's errors."""
+    try:
+        yield
+    except (requests.RequestException, aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+        status = getattr(error, "status", None)
+        if isinstance(status, int):
+            raise _refusal(status, str(error), "the token's endpoint", {}) from error
+        raise WorkspaceUnavailable(f"the token's endpoint: {error}") from error
+    except AirflowException as error:
+        inner = error.__cause__ or error.__context__
+        if isinstance(inner, requests.HTTPError):
+            status, text = inner.response.status_code, inner.response.text
+            raise _refusal(status, text, "the token's endpoint", {}) from error
+        if isinstance(inner, aiohttp.ClientResponseError):
+            raise _refusal(inner.status, inner.message, "the token's endpoint", {}) from error
+        if isinstance(inner, RetryError):
+            raise WorkspaceUnavailable(f"the token's endpoint: {error}") from error
+        raise BadInput(f"The connection cannot be used: {error}") from error
+    except ValueError as error:
+        raise BadInput(f"The connection cannot be used: {error}") from error
 
 
 @contextmanager

@@ -64,7 +64,9 @@ def execute(
     if parameters:
         body["parameters"] = [_bind(name, value) for name, value in parameters.items()]
     try:
-        answer = yield Call("POST", ENDPOINT, body)
+        # Every statement of this package may be executed twice: what it changes, it changes by conditions, or
+        # it appends rows of which two say no more than one.
+        answer = yield Call("POST", ENDPOINT, body, repeatable=True)
     except Refused as error:
         if error.status == 404 or "warehouse" in str(error).lower():
             raise WarehouseMissing(f"SQL warehouse {warehouse_id!r}: {error}") from error
@@ -78,7 +80,7 @@ def _await_end(answer: Mapping[str, Any], timeout: float) -> Exchange[Mapping[st
     waited, pause = 0.0, 0.5
     while answer["status"]["state"] in _PENDING:
         if waited >= timeout:
-            yield Call("POST", f"{ENDPOINT}/{answer['statement_id']}/cancel")
+            yield Call("POST", f"{ENDPOINT}/{answer['statement_id']}/cancel", repeatable=True)
             raise StatementFailed("CANCELED", "", f"it had not ended after {timeout:.0f} s", retryable=True)
         yield Pause(pause)
         waited, pause = waited + pause, min(pause * 1.5, _LONGEST_PAUSE)
