@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from base64 import b64encode
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,9 +19,8 @@ from typing import Any
 import aiohttp
 import requests
 from airflow.providers.databricks.hooks.databricks import DatabricksHook
-from airflow.providers.databricks.hooks.databricks_base import BearerAuth
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase, HTTPBasicAuth
+from requests.auth import AuthBase
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -70,25 +70,17 @@ class _Busy(WorkspaceUnavailable):
         super().__init__(message)
 
 
-class _Bearer(AuthBase):
-    """A token; as `auth`, because a header would give way to a .netrc that names the host."""
+@dataclass(frozen=True, slots=True)
+class _Credentials(AuthBase):
+    """The headers that authenticate calls, `until` they are to be asked for again."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    headers: Mapping[str, str] = field(repr=False)
+    until: float = field(default_factory=lambda: time.monotonic() + _GRANTED_FOR)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        """Sign a request: without this, a .netrc that names the host would win over the headers."""
+        request.headers.update(self.headers)
         return request
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What authenticates calls, for the blocking client and for the asynchronous one."""
-
-    headers: Mapping[str, str]
-    auth: AuthBase = field(repr=False)
-    a_auth: aiohttp.BasicAuth = field(repr=False)
-    until: float = field(default_factory=lambda: time.monotonic() + _GRANTED_FOR)
 
 
 class FileArrivalsHook(DatabricksHook):
@@ -123,7 +115,7 @@ class FileArrivalsHook(DatabricksHook):
         )
         self._warehouse_id = warehouse_id
         self._statement_timeout = statement_timeout
-        self._granted: Credentials | None = None
+        self._granted: _Credentials | None = None
         self._granting = Lock()
 
     @cached_property
@@ -193,11 +185,11 @@ class FileArrivalsHook(DatabricksHook):
             "reraise": True,
         }
 
-    def _send(self, request: Call, granted: Credentials) -> Answer:
+    def _send(self, request: Call, granted: _Credentials) -> Answer:
         try:
             response = self._http.request(
-                **self._parts(request, granted),
-                auth=granted.auth,
+                **self._parts(request),
+                auth=granted,
                 timeout=self.timeout_seconds,
                 **self._get_requests_kwargs(),
             )
@@ -205,12 +197,12 @@ class FileArrivalsHook(DatabricksHook):
             raise WorkspaceUnavailable(f"{_describe(request)}: {error}") from error
         return _answer(request, response.status_code, response.content, response.headers)
 
-    async def _a_send(self, request: Call, granted: Credentials) -> Answer:
-        parts = self._parts(request, granted)
+    async def _a_send(self, request: Call, granted: _Credentials) -> Answer:
+        parts = self._parts(request)
         try:
             async with self._session.request(
                 **parts,
-                auth=granted.a_auth,
+                headers=granted.headers,
                 timeout=aiohttp.ClientTimeout(total=self.timeout_seconds),
                 proxy=self._get_aiohttp_kwargs(parts["url"]).get("proxy"),
             ) as response:
@@ -221,14 +213,13 @@ class FileArrivalsHook(DatabricksHook):
             ) from error
         return _answer(request, response.status, content, response.headers)
 
-    def _parts(self, request: Call, granted: Credentials) -> dict[str, Any]:
+    def _parts(self, request: Call) -> dict[str, Any]:
         body = dict(request.body or {})
         return {
             "method": request.method,
             "url": self._endpoint_url(f"api/{request.endpoint}"),  # type: ignore[no-untyped-call]  # stock
             "params": body if request.method == "GET" else None,
             "json": None if request.method == "GET" else body,
-            "headers": granted.headers,
         }
 
     @cached_property
@@ -239,7 +230,7 @@ class FileArrivalsHook(DatabricksHook):
             session.mount(scheme, HTTPAdapter(pool_maxsize=_KEPT_CONNECTIONS))
         return session
 
-    def _credentials(self) -> Credentials:
+    def _credentials(self) -> _Credentials:
         """What authenticates a call: of every kind that the stock hook knows, asked of it now and then."""
         self._connection()
         with self._granting:
@@ -249,17 +240,18 @@ class FileArrivalsHook(DatabricksHook):
                     self._granted = self._grant(headers, self._get_token())
             return self._granted
 
-    async def _a_credentials(self) -> Credentials:
+    async def _a_credentials(self) -> _Credentials:
         await self.prepare()
         with _token_errors():
             headers = {**self.user_agent_header, **await self._a_get_aad_headers()}
             return self._grant(headers, await self._a_get_token())
 
-    def _grant(self, headers: Mapping[str, str], token: str | None) -> Credentials:
+    def _grant(self, headers: Mapping[str, str], token: str | None) -> _Credentials:
         if token:
-            return Credentials(headers, _Bearer(token), BearerAuth(token))
-        login, password = self._get_connection_attr("login"), self.databricks_conn.password
-        return Credentials(headers, HTTPBasicAuth(login, password), aiohttp.BasicAuth(login, password))
+            return _Credentials({**headers, "Authorization": f"Bearer {token}"})
+        login, password = self._get_connection_attr("login"), self.databricks_conn.password or ""
+        pair = b64encode(f"{login}:{password}".encode()).decode()
+        return _Credentials({**headers, "Authorization": f"Basic {pair}"})
 
     def statement(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Result:
         """Run a SQL statement: its rows by column name, and how many rows a change affected.
