@@ -78,11 +78,11 @@ class FaultClient:
         raise FaultError(f"The fault {fault.fault_id} is not set any more.")
 
     def delete(self, fault: FaultState) -> FaultState:
-        """Take a fault away, and let go what it holds: the fault as it was."""
+        """Take a fault away, and return when what it held has ended, or after 20 s: the fault as it was."""
         return FaultState.read(self._call("DELETE", f"/{fault.fault_id}"))
 
     def clear(self) -> list[FaultState]:
-        """Take all faults away, and let go what they hold: the faults as they were."""
+        """Take all faults away in the same manner: the faults as they were."""
         return [FaultState.read(each) for each in self._call("DELETE", "")["faults"]]
 
     def wait_until_hit(self, fault: FaultState, times: int = 1, seconds: float = 60.0) -> FaultState:

@@ -55,17 +55,22 @@ async def delete(call: Call) -> Answer:
     """DELETE /api/local/faults/{id}: the fault as it was"""
     faults = _faults(call)
     fault = faults.find(call.path["id"])
+    answer = fault.as_dict()
     faults.delete(fault)
-    return fault.as_dict()
+    await fault.ended()
+    return answer
 
 
 async def delete_all(call: Call) -> Answer:
     """DELETE /api/local/faults: all of them, as they were"""
     faults = _faults(call)
     found = faults.all()
+    answer = {"faults": [fault.as_dict() for fault in found]}
     for fault in found:
         faults.delete(fault)
-    return {"faults": [fault.as_dict() for fault in found]}
+    for fault in found:
+        await fault.ended()
+    return answer
 
 
 def _terms(given: Arguments) -> Terms:

@@ -22,6 +22,7 @@ from local_workspace.api.errors import ApiError, DoesNotExist
 PATH = "/api/local/faults"
 STATEMENTS = "/api/2.0/sql/statements"
 DEFAULT_STATUS = 500
+ENDED_SECONDS = 20.0
 DEFAULT_MESSAGE = "A fault of the local workspace."
 _CODES = {
     400: "BAD_REQUEST",
@@ -118,13 +119,14 @@ class Terms:
 
 @dataclass(slots=True)
 class Fault:
-    """A fault that is set, how often it hit, and how many calls it holds right now."""
+    """A fault that is set, how often it hit, how many calls it holds, and how many that it hit go on."""
 
     fault_id: int
     terms: Terms
     seen: int = 0
     hits: int = 0
     held: int = 0
+    under_way: int = 0
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self, call: Called) -> bool:
@@ -148,6 +150,12 @@ class Fault:
             pass
         finally:
             self.held -= 1
+
+    async def ended(self) -> None:
+        """Wait until the calls that it hit have ended; not for ever, as another fault may hold them."""
+        deadline = asyncio.get_running_loop().time() + ENDED_SECONDS
+        while self.under_way and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
 
     def as_dict(self) -> dict[str, Any]:
         """The fault as the API tells it."""
@@ -237,12 +245,21 @@ class FaultyCalls:
             return
         body = await _read(receive)
         taken = self._faults.take(Called.of(scope, body))
+        for fault in taken:
+            fault.under_way += 1
+        try:
+            await self._serve(taken, scope, _again(body, receive), send)
+        finally:
+            for fault in taken:
+                fault.under_way -= 1
+
+    async def _serve(self, taken: list[Fault], scope: Scope, receive: Receive, send: Send) -> None:
         for fault in (each for each in taken if each.terms.when is When.BEFORE):
             if await self._act(fault, scope, receive, send):
                 return
         messages: list[Message] = []
         late = [each for each in taken if each.terms.when is When.AFTER]
-        await self._app(scope, _again(body, receive), _keep(messages) if late else send)
+        await self._app(scope, receive, _keep(messages) if late else send)
         for fault in late:
             if await self._act(fault, scope, receive, send):
                 return
