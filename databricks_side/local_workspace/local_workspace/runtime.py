@@ -6,6 +6,7 @@ import base64
 import builtins
 import json
 import logging
+import math
 import os
 import shutil
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
 REDACTED = "[REDACTED]"
+PATIENCE_SECONDS = 120.0  # a killed Spark server is back in ten; on a busy machine it has needed fifty
 
 
 def session(remote: str, state: Path, session_id: str | None = None) -> SparkSession:
@@ -31,13 +33,22 @@ def session(remote: str, state: Path, session_id: str | None = None) -> SparkSes
 
     # pyspark prints each failed statement, with both stack traces, besides raising it: once is enough
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
-    from pyspark.sql.connect.client.retries import DefaultPolicy
 
     spark: SparkSession = SparkSession.builder.remote(session_url(remote, session_id)).create()
-    # Five minutes of patience as by default, but not up to one minute asleep after the server is back.
-    spark.client.set_retry_policies([DefaultPolicy(max_retries=80, max_backoff=4000)])
+    be_patient(spark, PATIENCE_SECONDS)
     register(spark, state)
     return spark
+
+
+def be_patient(spark: SparkSession, seconds: float) -> None:
+    """Let a session's calls wait that long for a server that is not there; then they fail.
+
+    It asks once a second: by default it would be up to a minute asleep after the server is back.
+    """
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    # The waits: 50, 200 and 800 ms, then a second each.
+    spark.client.set_retry_policies([DefaultPolicy(max_retries=2 + math.ceil(seconds), max_backoff=1000)])
 
 
 def session_url(remote: str, session_id: str | None = None) -> str:

@@ -1,42 +1,66 @@
 """Spark sessions for the API's own statements: each has its own, so that none sees another's settings."""
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from local_workspace.runtime import session_url
+from local_workspace.runtime import PATIENCE_SECONDS, be_patient, session_url
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
+log = logging.getLogger(__name__)
+
 _PLAN = re.compile(r"(SQLSTATE: \w{5}(?:; line \d+ pos \d+)?);\n.*", re.DOTALL)
+UNREACHABLE = "The workspace's Spark server cannot be reached. If it has ended, it is being started again."
 # All names of the one catalog there is.
 CATALOGS = ("main", "spark_catalog", "hive_metastore")
 
 
 class SparkSessions:
-    """Sessions on the engine. One costs some 20 ms, so there is no pool that could carry anything over."""
+    """Sessions on the engine. One costs some 20 ms, so there is no pool that could carry anything over.
 
-    def __init__(self, remote: str) -> None:
+    While the engine is not there, each statement waits for it as long as `patience` says, in seconds.
+    """
+
+    def __init__(self, remote: str, patience: float = PATIENCE_SECONDS) -> None:
         self._remote = remote
+        self._patience = patience
 
     @contextmanager
     def one(self) -> Iterator["SparkSession"]:
         """A new session, released at the end with whatever still runs in it."""
         from pyspark.sql.connect.session import SparkSession
 
-        builder = SparkSession.builder.remote(session_url(self._remote))
-        # Adaptive execution starts jobs from threads of its own: one that starts just after its statement was
-        # cancelled would run on for ever. On small data it gains nothing.
-        spark: SparkSession = builder.config("spark.sql.adaptive.enabled", "false").create()
+        # Neither the builder nor `stop` calls the server: they would hold a lock of all sessions meanwhile.
+        spark: SparkSession = SparkSession.builder.remote(session_url(self._remote)).create()
+        be_patient(spark, self._patience)
         try:
+            # Adaptive execution starts jobs from threads of its own: one that starts just after its statement
+            # was cancelled would run on for ever. On small data it gains nothing.
+            spark.conf.set("spark.sql.adaptive.enabled", "false")
             yield spark
         finally:
-            spark.stop()
+            _release(spark)
+
+
+def _release(spark: "SparkSession") -> None:
+    from pyspark.errors import PySparkException
+
+    spark.client.set_retry_policies([])  # the sessions of a server that is gone went with it
+    try:
+        spark.client.release_session()
+    except PySparkException as error:
+        log.info("session %s: %s", spark.session_id, error_text(error))
+    spark.release_session_on_close = False
+    spark.stop()
 
 
 def error_text(error: Exception) -> str:
     """What the engine says, without its plan and the stack of its JVM, in the names that the caller knows."""
+    if "StatusCode.UNAVAILABLE" in str(error):
+        return UNREACHABLE
     text = _PLAN.sub(r"\1", str(error).split("\n\nJVM stacktrace:")[0].strip())
     return text.replace("`spark_catalog`.", "`main`.").replace("spark_catalog.", "main.")

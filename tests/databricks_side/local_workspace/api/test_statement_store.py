@@ -9,9 +9,10 @@ import pytest
 from local_workspace.api import statement_store
 from local_workspace.api.errors import DoesNotExist, PermissionDenied
 from local_workspace.api.principals import Principal
-from local_workspace.api.spark_sessions import SparkSessions
+from local_workspace.api.spark_sessions import UNREACHABLE, SparkSessions
 from local_workspace.api.statement_store import Result, Statement, StatementRequest, Statements
 from local_workspace.testing import RunningWorkspace
+from tests.databricks_side.local_workspace.api.conftest import NOWHERE
 
 ADMIN, ALICE, BOB = Principal("admin", 1, True), Principal("alice", 2, False), Principal("bob", 3, False)
 SESSION: Any = object()
@@ -66,9 +67,22 @@ def test_an_old_result_is_forgotten_its_state_is_not(
     assert (found.state, found.result) == ("CLOSED", None)
 
 
-def test_an_engine_that_is_not_there_fails_the_statement_and_a_stop_ends_the_wait(tmp_path: Path) -> None:
-    statements = Statements(tmp_path, SparkSessions("sc://127.0.0.1:1"))
+def test_a_stop_ends_the_wait_for_an_engine_that_is_not_there(tmp_path: Path) -> None:
+    statements = Statements(tmp_path, SparkSessions(NOWHERE, patience=1))
     statement = statements.submit(ALICE, StatementRequest("SELECT 1"))
     statements.stop()
     statement.done.result(60)
     assert statement.state == "CANCELED"
+
+
+def test_an_engine_that_stays_away_fails_the_statement_and_keeps_no_other_from_its_own(
+    tmp_path: Path, statements: Statements
+) -> None:
+    waiting = Statements(tmp_path, SparkSessions(NOWHERE, patience=3)).submit(
+        ALICE, StatementRequest("SELECT 1")
+    )
+    statements.submit(ALICE, StatementRequest("SELECT 2")).done.result(60)
+    assert not waiting.done.done(), "the other one had to wait for the end of this one"
+    waiting.done.result(60)
+    assert waiting.state == "FAILED"
+    assert waiting.error == {"error_code": "BAD_REQUEST", "message": UNREACHABLE}
