@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo up test lint lock clean
+.PHONY: help setup demo up test bench lint lock clean
 help: ## what there is to call
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
@@ -18,6 +18,9 @@ up: setup ## the same, kept running: prints the URLs and logins; Ctrl-C ends it
 
 test: setup ## the whole test suite
 	$(BIN)/python -m pytest
+
+bench: setup ## the measurements that the docs quote: starts, logs, planner; many minutes
+	$(BIN)/python -m bench
 
 lint: setup ## style and types
 	$(BIN)/ruff check .
