@@ -80,13 +80,15 @@ class Log:
 
     def land(self, files: Mapping[str, int], stream: str | None = None, root: str = "/in") -> str:
         """Log one batch: so many new files in each directory. Returns the stream's id."""
+        batch = self.batches.get(stream or "", -1) + 1
+        named = {d: [f"{batch}-{i}.csv" for i in range(count)] for d, count in files.items()}
+        return self.land_files(named, stream, root)
+
+    def land_files(self, files: Mapping[str, list[str]], stream: str | None = None, root: str = "/in") -> str:
+        """Log one batch: files of these names in each directory. Returns the stream's id."""
         stream = stream or f"stream-{uuid.uuid4().hex[:8]}"
         batch = self.batches[stream] = self.batches.get(stream, -1) + 1
-        rows = [
-            {"d": directory, "p": f"{directory}/{batch}-{i}.csv"}
-            for directory, count in files.items()
-            for i in range(count)
-        ]
+        rows = [{"d": d, "p": f"{d}/{name}"} for d, names in files.items() for name in names]
         self.hook.query(
             f"INSERT INTO {self.names.arrivals.sql} SELECT :stream, :batch, :root, d, p, 10, "
             "current_timestamp(), current_timestamp() "

@@ -9,9 +9,11 @@ from typing import Any
 from databricks_file_arrivals.compat import AirflowException, AirflowFailException, BaseOperator, Context
 from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, Names
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
-from databricks_file_arrivals.workspace.claims import Claimer, Options, Report
+from databricks_file_arrivals.workspace.arrival_log import ArrivalLog
+from databricks_file_arrivals.workspace.claims import Claimer, Options
 from databricks_file_arrivals.workspace.jobs import STARTS_PER_SECOND, JobsApi
 from databricks_file_arrivals.workspace.ledger import Ledger
+from databricks_file_arrivals.workspace.starts import Report
 
 
 class TriggerWorkflowsOperator(BaseOperator):
@@ -84,9 +86,10 @@ class TriggerWorkflowsOperator(BaseOperator):
         """Do all that is due, and return what was done."""
         with airflow_errors():
             hook = FileArrivalsHook(self.databricks_conn_id, self.warehouse_id)
-            ledger = Ledger(hook, Names.of(self.log_table, self.workflow_mapping_table))
+            names = Names.of(self.log_table, self.workflow_mapping_table)
             jobs = JobsApi(hook, self.connections, self.starts_per_second)
-            report = Claimer(ledger, jobs, self._options(context)).run()
+            options = self._options(context)
+            report = Claimer(Ledger(hook, names), ArrivalLog(hook, names), jobs, options).run()
         self.log.info("claimed: %s", report.as_dict())
         _fail_at_end(report)
         return report.as_dict()

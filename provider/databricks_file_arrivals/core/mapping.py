@@ -1,45 +1,62 @@
-"""The mapping table's rows as rules, and which rule a directory belongs to."""
+"""The mapping table's rows as rules, and what is wrong with the others."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from enum import Enum
 from typing import Any
 
-from databricks_file_arrivals.core import paths
+from databricks_file_arrivals.core import parameters, paths, patterns
 from databricks_file_arrivals.core.tables import MAPPING
 
 ACTIVE = "Y"
-_NOT_YET = (
-    "file_pattern",
-    "settle_seconds",
-    "min_files",
-    "completion_marker",
-    "min_interval_seconds",
-    "when_queued",
-    "expect_every_seconds",
-)
+DAY = 86_400
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
+
+
+class WhenQueued(str, Enum):
+    """What becomes of arrivals while a run for the same rule and directory is still queued."""
+
+    HOLD = "hold"  # kept for the next run
+    SKIP = "skip"  # left to the queued run: for jobs that scan their directory
+    START = "start"  # one more run
 
 
 @dataclass(frozen=True, slots=True)
 class MappingRule:
-    """A row of the mapping table that can be used: files of `directory` and below start `workflow_name`."""
+    """A usable row of the mapping table: files of `directory` and below start `workflow_name`.
+
+    `directory` and `file_pattern` may hold wildcards. All times are in seconds; zero means at once.
+    """
 
     directory: str
     workflow_name: str
-    active: bool
+    active: bool = True
+    file_pattern: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    settle_seconds: int = 0
+    min_files: int = 0
+    max_wait_seconds: int = DAY
+    completion_marker: str | None = None
+    min_interval_seconds: int = 0
+    when_queued: WhenQueued = WhenQueued.HOLD
+    expect_every_seconds: int = 0
+    updated_at: datetime | None = None
+    rule_id: str = field(init=False)
+    """A hash of directory, file pattern and workflow: an edit of the rest leaves it the same rule."""
 
-    @property
-    def rule_id(self) -> str:
-        """A hash of directory, file pattern and workflow: an edit of the rest leaves it the same rule."""
-        key = json.dumps([paths.canonical(self.directory), None, self.workflow_name])
-        return hashlib.sha256(key.encode()).hexdigest()[:16]
+    def __post_init__(self) -> None:
+        key = json.dumps([paths.canonical(self.directory), self.file_pattern, self.workflow_name])
+        object.__setattr__(self, "rule_id", hashlib.sha256(key.encode()).hexdigest()[:16])
+
+    def __str__(self) -> str:
+        pattern = f" {self.file_pattern}" if self.file_pattern else ""
+        return f"{self.directory}{pattern} → {self.workflow_name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,88 +83,129 @@ class WorkflowMapping:
 
         Of rows with one `rule_id` the newest counts, and the others are reported.
         """
-        usable: dict[str, list[tuple[_Age, MappingRule, str]]] = defaultdict(list)
+        usable: dict[str, list[tuple[MappingRule, Mapping[str, Any]]]] = defaultdict(list)
         problems = []
         for row in rows:
             reason = _unusable(row)
             if reason:
                 problems.append(RowProblem(_describe(row), reason))
-                continue
-            rule = MappingRule(
-                row["directory"].strip(),
-                row["workflow_name"].strip(),
-                row["active_ind"].strip() == ACTIVE,
-                dict(row.get("parameters") or {}),
-            )
-            usable[rule.rule_id].append((_age(row, rule), rule, _describe(row)))
+            else:
+                rule = _rule(row)
+                usable[rule.rule_id].append((rule, row))
         rules = []
         for same in usable.values():
-            *older, (_, newest, _) = sorted(same, key=lambda entry: (entry[0], entry[2]))
-            rules.append(newest)
-            problems += [RowProblem(text, "stands twice; the newest row counts") for _, _, text in older]
-        rules.sort(key=lambda r: (r.directory, r.workflow_name))
+            if len(same) > 1:
+                same.sort(key=lambda entry: (_age(entry[0]), _describe(entry[1])))
+                twice = "stands twice; the newest row counts"
+                problems += [RowProblem(_describe(row), twice) for _, row in same[:-1]]
+            rules.append(same[-1][0])
+        rules.sort(key=lambda r: (r.directory, r.workflow_name, r.file_pattern or ""))
         return cls(tuple(rules), tuple(sorted(problems, key=str)))
 
+    @property
+    def by_id(self) -> dict[str, MappingRule]:
+        """The active rules by `rule_id`."""
+        return {rule.rule_id: rule for rule in self.rules if rule.active}
 
-_Age = tuple[datetime, bool, str]
+
+def _rule(row: Mapping[str, Any]) -> MappingRule:
+    """A row that has no problem, as a rule."""
+    updated = row.get("last_updated_ts")
+    if updated is not None and updated.tzinfo is None:
+        updated = updated.replace(tzinfo=timezone.utc)
+    longest = row.get("max_wait_seconds")
+    return MappingRule(
+        directory=row["directory"].strip(),
+        workflow_name=row["workflow_name"].strip(),
+        active=row["active_ind"].strip() == ACTIVE,
+        file_pattern=_text(row, "file_pattern"),
+        parameters=dict(row.get("parameters") or {}),
+        settle_seconds=row.get("settle_seconds") or 0,
+        min_files=row.get("min_files") or 0,
+        max_wait_seconds=DAY if longest is None else longest,
+        completion_marker=_text(row, "completion_marker"),
+        min_interval_seconds=row.get("min_interval_seconds") or 0,
+        when_queued=WhenQueued((_text(row, "when_queued") or WhenQueued.HOLD.value).lower()),
+        expect_every_seconds=row.get("expect_every_seconds") or 0,
+        updated_at=updated,
+    )
 
 
-def _age(row: Mapping[str, Any], rule: MappingRule) -> _Age:
+def _text(row: Mapping[str, Any], column: str) -> str | None:
+    return (row.get(column) or "").strip() or None
+
+
+def _age(rule: MappingRule) -> tuple[datetime, bool, str]:
     """What the newest of several rows has most of; where times tell nothing, anything that all readers
     agree on."""
-    changed = row.get("last_updated_ts") or _NEVER
-    if changed.tzinfo is None:
-        changed = changed.replace(tzinfo=timezone.utc)
-    return (changed, rule.active, json.dumps(rule.parameters, sort_keys=True))
+    return (rule.updated_at or _NEVER, rule.active, repr((rule, sorted(rule.parameters.items()))))
 
 
 def _describe(row: Mapping[str, Any]) -> str:
-    return f"directory={row.get('directory')!r} workflow_name={row.get('workflow_name')!r}"
+    pattern = f" file_pattern={row['file_pattern']!r}" if row.get("file_pattern") else ""
+    return f"directory={row.get('directory')!r} workflow_name={row.get('workflow_name')!r}{pattern}"
 
 
 def _unusable(row: Mapping[str, Any]) -> str:
     """Why a row cannot be used, or ""."""
-    for column in MAPPING.columns:
-        if not column.nullable and not isinstance(row.get(column.name), str):
-            return f"{column.name} is null"
-        if not column.nullable and not row[column.name].strip():
-            return f"{column.name} is empty"
-    if any(value is None for value in (row.get("parameters") or {}).values()):
-        return "parameters has a null value"
-    asked = [name for name in _NOT_YET if row.get(name) is not None]
-    if asked:
-        return f"this version has no {', '.join(asked)} yet: set to null to use the row"
-    if any(wildcard in row["directory"] for wildcard in "*?"):
-        return "this version has no wildcards in directories yet: name the directory above them"
+    return next((reason for check in _CHECKS if (reason := check(row))), "")
+
+
+_REQUIRED = tuple(c.name for c in MAPPING.columns if not c.nullable)
+_NUMBERS = tuple(c.name for c in MAPPING.columns if c.type == "BIGINT")
+
+
+def _required(row: Mapping[str, Any]) -> str:
+    for name in _REQUIRED:
+        if not isinstance(row.get(name), str):
+            return f"{name} is null"
+        if not row[name].strip():
+            return f"{name} is empty"
     return ""
 
 
-class Router:
-    """Finds the rules of a directory: those of the nearest rule directory, itself or above it."""
+def _numbers(row: Mapping[str, Any]) -> str:
+    for name in _NUMBERS:
+        value = row.get(name)
+        if value is not None and value < 0:
+            return f"{name} is {value}: write a number of at least 0, or null"
+    return ""
 
-    def __init__(self, mapping: WorkflowMapping, roots: Iterable[str]) -> None:
-        self._rules: dict[tuple[str, str], list[MappingRule]] = defaultdict(list)
-        relative = [rule for rule in mapping.rules if paths.is_relative(rule.directory)]
-        for rule in mapping.rules:
-            if not paths.is_relative(rule.directory):
-                self._rules["", paths.canonical(rule.directory)].append(rule)
-        for root in set(roots):
-            for rule in relative:
-                self._rules[root, paths.canonical(rule.directory, root)].append(rule)
 
-    def match(self, directory: str, root: str) -> tuple[str, tuple[MappingRule, ...]]:
-        """The rule directory that takes `directory`, and its rules.
+def _directory(row: Mapping[str, Any]) -> str:
+    directory = paths.canonical(row["directory"].strip())
+    problem = patterns.directory_problem(directory, paths.top(directory))
+    return f"directory {problem}" if problem else ""
 
-        All active rules of the nearest directory that has any; else all inactive ones of the nearest that
-        has those; else `("", ())`.
-        """
-        inactive: tuple[str, tuple[MappingRule, ...]] = ("", ())
-        for candidate in paths.ancestry(paths.canonical(directory)):
-            here = [*self._rules.get(("", candidate), ()), *self._rules.get((root, candidate), ())]
-            # One rule for each workflow: a row may stand there in its absolute and in its relative spelling.
-            rules = {rule.workflow_name: rule for rule in here if rule.active}
-            if rules:
-                return candidate, tuple(rules.values())
-            if here and not inactive[1]:
-                inactive = candidate, tuple(here)
-        return inactive
+
+def _file_pattern(row: Mapping[str, Any]) -> str:
+    problem = patterns.file_pattern_problem(row.get("file_pattern") or "")
+    return f"file_pattern {problem}" if problem else ""
+
+
+def _marker(row: Mapping[str, Any]) -> str:
+    marker = row.get("completion_marker") or ""
+    if "/" in marker or patterns.has_wildcard(marker):
+        return "completion_marker is not the name of one file: it may hold no /, * or ?"
+    return ""
+
+
+def _when_queued(row: Mapping[str, Any]) -> str:
+    text = (row.get("when_queued") or "").strip().lower()
+    known = [way.value for way in WhenQueued]
+    return "" if not text or text in known else f"when_queued is {text!r}: write {', '.join(known)} or null"
+
+
+def _parameters(row: Mapping[str, Any]) -> str:
+    return parameters.problem(row.get("parameters") or {})
+
+
+_CHECKS: tuple[Callable[[Mapping[str, Any]], str], ...] = (
+    _required,
+    _numbers,
+    _directory,
+    _file_pattern,
+    _marker,
+    _when_queued,
+    _parameters,
+)

@@ -93,6 +93,8 @@ class LogRow:
     job_parameters: Mapping[str, str] | None = None
     started_run_id: int | None = None
     replay_of: str | None = None
+    waits_for: tuple[str, ...] | None = None
+    completion_marker: str | None = None
     error: str | None = None
     recorded_at: datetime | None = None
     dag_id: str | None = None

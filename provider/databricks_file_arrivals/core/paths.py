@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(/.*)", re.DOTALL)
 _BUCKET = re.compile(r"//[^/]+")
@@ -48,13 +48,12 @@ def ancestry(directory: str) -> Iterator[str]:
     >>> list(ancestry("s3://b/x/y"))
     ['s3://b/x/y', 's3://b/x', 's3://b']
     """
-    found = _TOP.match(directory)
-    top = found[0] if found else ""
-    while len(directory) > len(top):
+    first = top(directory)
+    while len(directory) > len(first):
         yield directory
-        directory = directory[: max(directory.rfind("/"), len(top))]
-    if top:
-        yield top
+        directory = directory[: max(directory.rfind("/"), len(first))]
+    if first:
+        yield first
 
 
 def last_segment(directory: str) -> str:
@@ -73,3 +72,27 @@ def below(root: str, directory: str) -> str:
     if not directory.startswith(prefix):
         return directory
     return prefix + directory[len(prefix) :].split("/", 1)[0]
+
+
+def top(directory: str) -> str:
+    """What a canonical directory cannot be shortened beyond: its scheme and bucket, `/`, or "" of a relative
+    one.
+
+    >>> top("s3://b/x"), top("/x/y"), top("x/y")
+    ('s3://b', '/', '')
+    """
+    found = _TOP.match(directory)
+    return found[0] if found else ""
+
+
+def segments(top: str, directory: str) -> list[str]:
+    """The names of the directories below `top`, outermost first."""
+    return [segment for segment in directory[len(top) :].split("/") if segment]
+
+
+def joined(top: str, names: Sequence[str]) -> str:
+    """The canonical directory of these names below `top`: the opposite of `segments`."""
+    inside = "/".join(names)
+    if not inside:
+        return top
+    return f"{top}{inside}" if top.endswith("/") or not top else f"{top}/{inside}"

@@ -183,6 +183,8 @@ TRIGGER_LOG = Table(
         Column("job_parameters", "MAP<STRING,STRING>"),
         Column("started_run_id", "BIGINT"),
         Column("replay_of", "STRING"),
+        Column("waits_for", "ARRAY<STRING>", comment="Why a hold waits"),
+        Column("completion_marker", "STRING", comment="The marker that has arrived"),
         Column("error", "STRING"),
         Column("recorded_at", "TIMESTAMP"),
         Column("dag_id", "STRING"),

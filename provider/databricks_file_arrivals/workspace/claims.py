@@ -10,74 +10,42 @@ answer, a repeated task or a second operator at the same time changes nothing bu
 from __future__ import annotations
 
 import logging
+import time
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
 
-from databricks_file_arrivals.core.errors import (
-    ClaimContended,
-    FileArrivalsError,
-    LedgerError,
+from databricks_file_arrivals.core.errors import ClaimContended, FileArrivalsError, LedgerError
+from databricks_file_arrivals.core.expectations import REMEMBERED, expecting, overdue
+from databricks_file_arrivals.core.outcomes import LogRow, Status
+from databricks_file_arrivals.core.planning import (
+    Arrivals,
+    Claim,
+    Decision,
+    Route,
+    RunKey,
+    Situation,
+    decide,
+    gaps,
+    matched,
+    next_due,
+    open_epochs,
+    plan,
+    route,
+    wanted,
+    workflows,
 )
-from databricks_file_arrivals.core.outcomes import ERROR_CODE, LogRow, Status, latest, retry_at
-from databricks_file_arrivals.core.planning import Claim, Job, plan, route, workflows
-from databricks_file_arrivals.core.runs import Run
-from databricks_file_arrivals.workspace.ledger import Batch, Consumer, Ledger
+from databricks_file_arrivals.workspace.arrival_log import ArrivalLog, Batch
+from databricks_file_arrivals.workspace.ledger import Consumer, Ledger
+from databricks_file_arrivals.workspace.starts import Report, Starter, Starts
 
 log = logging.getLogger(__name__)
 
 _CONTENDED = 5
 _SWAPS = 5
-
-
-class Starter(Protocol):
-    """What a claim needs of the Jobs API."""
-
-    def jobs_named(self, names: Iterable[str]) -> Mapping[str, Sequence[Job]]:
-        """The visible jobs of each name, exactly as it is written: none, one, or several."""
-        ...
-
-    def start(self, rows: Sequence[LogRow]) -> Sequence[int | FileArrivalsError]:
-        """Start, or reach again, the run of each request: its id, or why it did not start, in the order of
-        `rows`. Many at a time; a failing one never stops the others."""
-        ...
-
-    def active_runs(self) -> Mapping[int, Run]:
-        """All visible runs that have not ended, by run id: one sweep."""
-        ...
-
-    def ended_runs(self, rows: Sequence[LogRow]) -> Mapping[int, Run]:
-        """The runs of requests that were started and are not active any more, by run id.
-
-        A run that cannot be seen any more (deleted, or the grant is gone) is not among them; one that has not
-        ended after all is, and says so.
-        """
-        ...
-
-
-@dataclass(slots=True)
-class Report:
-    """What one operator did. `refused` and `unavailable` are the starts that failed, for good or for now."""
-
-    files: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    mapping_problems: int = 0
-    epoch: int | None = None
-    refused: list[str] = field(default_factory=list)
-    unavailable: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The counts, by status in lower case: small, and made of JSON's types."""
-        counts = {status.lower(): n for status, n in sorted(self.counts.items())}
-        return {
-            "epoch": self.epoch,
-            "files": self.files,
-            "mapping_problems": self.mapping_problems,
-            **counts,
-        }
+_QUIET = (Status.PLANNED, Status.HELD, Status.DRY_RUN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +57,58 @@ class Options:
     start_from: str | Mapping[str, int] = "latest"
     give_up_after: timedelta = timedelta(days=1)
     max_directories: int = 10_000
+    max_requests: int = 10_000
+    dry_run: bool = False
     last_try: bool = True
     stamp: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan that was not written yet: its rows, how far it reads, and what it leaves open."""
+
+    claim: Claim
+    rows: tuple[LogRow, ...]
+    up_to: Mapping[str, int]
+    next_due: datetime | None = None
+    open_from: int | None = None
 
 
 class Claimer:
     """One operator's pass over the ledger; may be repeated, doubled or killed at any point."""
 
-    def __init__(self, ledger: Ledger, starter: Starter, options: Options) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        arrival_log: ArrivalLog,
+        starter: Starter,
+        options: Options,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ledger = ledger
+        self._arrival_log = arrival_log
         self._starter = starter
         self._options = options
-        self._ahead = timedelta()
+        self._clock = clock
+        self._read: tuple[datetime, float] | None = None
         self.report = Report()
 
     def _now(self) -> datetime:
         """The warehouse's time: one clock decides what is due, here and for the sensor."""
-        return datetime.now(timezone.utc) + self._ahead
+        assert self._read is not None, "the consumer's row tells the time"
+        now, at = self._read
+        return now + timedelta(seconds=self._clock() - at)
+
+    def _starts(self) -> Starts:
+        return Starts(
+            self._ledger,
+            self._starter,
+            self.report,
+            self._now,
+            consumer=self._options.consumer,
+            give_up_after=self._options.give_up_after,
+            stamp=self._options.stamp,
+        )
 
     def run(self) -> Report:
         """Do all that is due. Raises ClaimContended, and what the ledger and the Jobs API raise before a
@@ -113,15 +116,12 @@ class Claimer:
         self._ledger.check_version()
         for _ in range(_CONTENDED):
             row = self._consumer()
-            open_rows = self._finish_last(row)
-            tried = self._try_again(open_rows)
-            open_rows += tried
-            batches = self._ledger.new_batches(row.cursor)
-            if not batches:
-                if row.overdue or tried:
-                    self._settle(row.epoch, open_rows)
+            starts = self._starts()
+            open_rows = self.finish_last(row, starts)
+            batches = self._arrival_log.new_batches(row.cursor)
+            if not batches and row.next_due is None and row.open_from >= row.epoch:
                 return self.report
-            if self._claim(row, batches, open_rows):
+            if self._pass(row, starts, open_rows, batches):
                 return self.report
             log.info("another operator took epoch %d of consumer %s", row.epoch + 1, row.consumer)
         raise ClaimContended(self._options.consumer, _CONTENDED)
@@ -140,161 +140,75 @@ class Claimer:
             raise LedgerError(
                 f"The consumer {consumer!r} was made and is not there: is {table} being replaced?"
             )
+        self._read = (row.now, self._clock())
         return row
 
-    # Finishing: reads rows, plans nothing again.
-
-    def _finish_last(self, row: Consumer) -> list[LogRow]:
-        """Finish the claim that was won last unless that was done. Returns the rows that are still open."""
-        closed = self._ledger.is_closed(row)
-        open_rows = self._ledger.open_rows(row, with_claim=not closed)
-        if closed or row.claim_id is None:
+    def finish_last(self, row: Consumer, starts: Starts) -> list[LogRow]:
+        """Finish the claim that was won last unless that was done; it reads rows and plans nothing again.
+        Returns the rows that are still open."""
+        open_rows = self._ledger.open_rows(row)
+        claim = [r for r in open_rows if r.claim_id == row.claim_id]
+        if row.claim_id is None or any(r.status is Status.CLAIMED for r in claim):
             return open_rows
         log.info("finishing epoch %d of consumer %s, which another try left", row.epoch, row.consumer)
-        claim = [r for r in open_rows if r.claim_id == row.claim_id]
-        return open_rows + self._finish(row.epoch, row.claim_id, claim)
+        leave = not self._options.last_try
+        return open_rows + starts.finish(row.epoch, row.claim_id, claim, leave=leave)
 
-    def _finish(self, epoch: int, claim_id: str, claim: Sequence[LogRow]) -> list[LogRow]:
-        """Start what is planned and has no run, and record the outcomes together with the claim's CLAIMED
-        row."""
-        planned = [r for r in latest(claim).values() if r.status is Status.PLANNED]
-        outcomes = self._start(planned, leave=not self._options.last_try)
-        closing = LogRow(
-            status=Status.CLAIMED, consumer=self._options.consumer, claim_id=claim_id, epoch=epoch
-        )
-        self._record([*outcomes, closing], claim_id, epoch)
-        return [*outcomes, closing]
-
-    def _record(self, rows: Sequence[LogRow], claim_id: str, epoch: int) -> None:
-        """Append rows of one claim and read them back. Raises LedgerError when they are not there."""
-        self._ledger.append([replace(r, **self._options.stamp) for r in rows])
-        there = set(self._ledger.statuses(claim_id, epoch))
-        missing = [r for r in rows if (r.status, r.trigger_id) not in there]
-        if missing:
-            raise LedgerError(f"{len(missing)} rows of the claim {claim_id} were written and are not there")
-        for r in rows:
-            if r.status is not Status.CLAIMED:
-                self.report.counts[r.status.value] += 1
-
-    def _start(self, planned: Sequence[LogRow], *, leave: bool) -> list[LogRow]:
-        """Start the requests concurrently; a failing one never stops the others.
-
-        With `leave` the first failure that may pass is raised: the claim then stays as it is, and the next
-        try starts what is left. Without, every failure is an outcome.
-        """
-        answers = self._starter.start(planned)
-        results = [self._outcome(row, answer) for row, answer in zip(planned, answers, strict=True)]
-        passing = [error for _, error in results if error is not None and error.retryable]
-        if passing and leave:
-            started = sum(error is None for _, error in results)
-            log.warning("%d of %d runs started; the next try starts the others", started, len(planned))
-            raise passing[0]
-        for row, error in results:
-            if error is not None:
-                line = f"{row.workflow_name} for {row.directory}: {error}"
-                (self.report.unavailable if error.retryable else self.report.refused).append(line)
-        return [row for row, _ in results]
-
-    def _outcome(
-        self, row: LogRow, answer: int | FileArrivalsError
-    ) -> tuple[LogRow, FileArrivalsError | None]:
-        if isinstance(answer, FileArrivalsError):
-            log.error("%s for %s did not start: %s", row.workflow_name, row.directory, answer)
-            failed = replace(
-                row, status=Status.ERROR, run_id=ERROR_CODE, error=str(answer), recorded_at=self._now()
-            )
-            return failed, answer
-        log.info("%s for %s: run %d, %s files", row.workflow_name, row.directory, answer, row.file_count)
-        return (
-            replace(
-                row,
-                status=Status.TRIGGERED,
-                run_id=answer,
-                started_run_id=answer,
-                job_trigger_time=self._now(),
-                error=None,
-                recorded_at=self._now(),
-            ),
-            None,
-        )
-
-    # Errors are tried again, with growing pauses.
-
-    def _errors(self, rows: Iterable[LogRow]) -> list[tuple[LogRow, datetime, bool]]:
-        """The requests whose state is ERROR and that are not given up: when each is due, and whether it is
-        now."""
-        rows = list(rows)
-        found = []
-        for trigger_id, row in latest(rows).items():
-            if row.status is Status.ERROR:
-                times = [
-                    r.recorded_at or self._now()
-                    for r in rows
-                    if r.trigger_id == trigger_id and r.status is Status.ERROR
-                ]
-                due = retry_at(times, self._options.give_up_after)
-                if due is not None:
-                    found.append((row, due, due <= self._now()))
-        return found
-
-    def _try_again(self, open_rows: Sequence[LogRow]) -> list[LogRow]:
-        """Start requests again whose last start failed a while ago, with the same tokens: the outcomes."""
-        planned_at = {r.trigger_id: r.recorded_at for r in open_rows if r.status is Status.PLANNED}
-        due = [
-            replace(request, recorded_at=planned_at.get(request.trigger_id))
-            for request, _, now in self._errors(open_rows)
-            if now
-        ]
-        if not due:
-            return []
-        log.info("trying %d starts again that failed before", len(due))
-        outcomes = self._start(due, leave=False)
-        for claim_id, epoch in sorted({(r.claim_id, r.epoch) for r in outcomes}):
-            self._record([r for r in outcomes if r.claim_id == claim_id], claim_id, epoch)
-        return outcomes
-
-    def _settle(self, epoch: int, open_rows: Iterable[LogRow]) -> None:
-        """Tell the sensor when to look again though nothing arrives."""
-        errors = self._errors(open_rows)
-        next_due = min((due for _, due, _ in errors), default=None)
-        open_from = min((request.epoch for request, _, _ in errors), default=epoch)
-        self._ledger.settle(self._options.consumer, epoch, next_due, open_from)
-
-    # Planning and claiming.
-
-    def _claim(self, row: Consumer, batches: Sequence[Batch], open_rows: Sequence[LogRow]) -> bool:
-        """Plan the new batches, take the epoch and finish the claim. False: another operator took it."""
+    def _pass(self, row: Consumer, starts: Starts, open_rows: list[LogRow], batches: Sequence[Batch]) -> bool:
+        """Look after what was started, plan, and claim what came of it. False: another operator took the
+        epoch."""
+        holds = self._ledger.holds(row)
         up_to = capped(batches, self._options.max_directories)
-        claim = Claim(self._options.consumer, uuid.uuid4().hex, row.epoch + 1, self._options.log_table)
-        rows = self._plan(claim, row, up_to)
-        stamped = [replace(r, **self._options.stamp) for r in rows]
-        self._ledger.append(stamped)
-        there = Counter(self._ledger.statuses(claim.claim_id, claim.epoch))
-        wanted = Counter((r.status, r.trigger_id) for r in rows)
-        if any(there[key] < n for key, n in wanted.items()):
-            raise LedgerError(
-                f"The plan {claim.claim_id} was written and is not all there; nothing was started"
-            )
-        if not self._take(row, claim, {**row.cursor, **up_to}):
+        arrivals = self._arrival_log.arrivals(row.cursor, up_to) if batches else []
+        # Queues are looked at after the arrivals were read: what is queued by then will see them.
+        outcomes, queued = starts.look(open_rows)
+        open_rows += outcomes
+        open_rows += starts.try_again(open_rows)
+        planner = _Planner(self._ledger, self._arrival_log, self._starter, self._now(), queued)
+        claim = Claim(
+            row.consumer, uuid.uuid4().hex, row.epoch + 1, self._options.log_table, self._options.dry_run
+        )
+        planned = planner.plan(claim, arrivals, holds, up_to)
+        while len(planned.rows) > self._options.max_requests and (less := _halved(batches, planned.up_to)):
+            arrivals = self._arrival_log.arrivals(row.cursor, less)
+            planned = planner.plan(claim, arrivals, holds, less)
+        self.report.mapping_problems = len(planner.mapping.problems)
+        if not batches and not planned.rows:
+            self._settle(row.epoch, starts, planned, open_rows)
+            return True
+        return self.claim(row, starts, planned, open_rows)
+
+    def _settle(self, epoch: int, starts: Starts, planned: Planned, open_rows: Sequence[LogRow]) -> None:
+        """Tell the sensor when to look again though nothing arrives."""
+        left = starts.left(open_rows)
+        due = [t for t in (planned.next_due, left.next_due) if t is not None]
+        epochs = [e for e in (planned.open_from, left.open_from) if e is not None]
+        self._ledger.settle(self._options.consumer, epoch, min(due, default=None), min(epochs, default=epoch))
+
+    def claim(
+        self, row: Consumer, starts: Starts, planned: Planned, open_rows: Sequence[LogRow] | None
+    ) -> bool:
+        """Write a plan, take the epoch and finish the claim. False: another operator took it.
+
+        Without `open_rows` nothing is settled: the next operator comes at once.
+        """
+        claim = planned.claim
+        starts.write_plan(planned.rows)
+        if not self._take(row, claim, {**row.cursor, **planned.up_to}):
             return False
         self.report.epoch = claim.epoch
-        self.report.files = sum(r.file_count or 0 for r in rows)
-        for r in rows:
+        self.report.files = sum(r.file_count or 0 for r in planned.rows)
+        for r in planned.rows:
             self.report.counts[r.status.value] += 1
-            if r.status is not Status.PLANNED:
+            if r.status is Status.HELD:
+                log.info("HELD %s: waits for %s", r.directory, ", ".join(r.waits_for or ()))
+            elif r.status not in _QUIET:
                 log.warning("%s %s: %s", r.status, r.directory, r.error)
-        outcomes = self._finish(claim.epoch, claim.claim_id, rows)
-        self._settle(claim.epoch, [*open_rows, *rows, *outcomes])
+        leave = not self._options.last_try
+        outcomes = starts.finish(claim.epoch, claim.claim_id, planned.rows, leave=leave)
+        if open_rows is not None:
+            self._settle(claim.epoch, starts, planned, [*open_rows, *planned.rows, *outcomes])
         return True
-
-    def _plan(self, claim: Claim, row: Consumer, up_to: Mapping[str, int]) -> tuple[LogRow, ...]:
-        arrivals = self._ledger.arrivals(row.cursor, up_to)
-        mapping = self._ledger.mapping()
-        self.report.mapping_problems = len(mapping.problems)
-        for problem in mapping.problems:
-            log.warning("mapping table: %s", problem)
-        routes = route(arrivals, mapping)
-        return plan(claim, routes, self._starter.jobs_named(workflows(routes)))
 
     def _take(self, row: Consumer, claim: Claim, cursor: Mapping[str, int]) -> bool:
         """Take the epoch by compare-and-swap. The row itself tells who has it, whatever the statement
@@ -320,6 +234,74 @@ class Claimer:
         raise ClaimContended(self._options.consumer, _SWAPS)
 
 
+class _Planner:
+    """Reads what a plan depends on, and plans."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        arrival_log: ArrivalLog,
+        starter: Starter,
+        as_of: datetime,
+        queued: Mapping[RunKey, datetime],
+    ) -> None:
+        self._ledger = ledger
+        self._arrival_log = arrival_log
+        self._starter = starter
+        self._as_of = as_of
+        self._queued = queued
+        self.mapping = ledger.mapping()
+        for problem in self.mapping.problems:
+            log.warning("mapping table: %s", problem)
+
+    def plan(
+        self, claim: Claim, arrivals: Sequence[Arrivals], holds: Sequence[LogRow], up_to: Mapping[str, int]
+    ) -> Planned:
+        """The plan of these arrivals and of all that is held."""
+        matches = matched(arrivals, self.mapping)
+        asked = wanted(matches)
+        routes = route(matches, self._arrival_log.picks(asked) if asked else {})
+        decisions = self._decide(claim, routes, holds)
+        names = workflows(decisions)
+        rows = plan(claim, decisions, self._starter.jobs_named(names) if names else {})
+        silent, silence_due = self._overdue(claim, routes)
+        due = [t for t in (next_due(decisions), silence_due) if t is not None]
+        kept = open_epochs(decisions)
+        kept += [claim.epoch] if any(row.status is Status.HELD for row in rows) else []
+        return Planned(claim, rows + silent, up_to, min(due, default=None), min(kept, default=None))
+
+    def _decide(self, claim: Claim, routes: Sequence[Route], holds: Sequence[LogRow]) -> tuple[Decision, ...]:
+        between = gaps(routes, holds)
+        apart = {r.rule_id: r.min_interval_seconds for r in self.mapping.by_id.values()}
+        asked = {
+            rule_id
+            for rule_id in (*(h.rule_id for h in holds), *(r.rule.rule_id for r in routes if r.rule))
+            if rule_id is not None and apart.get(rule_id)
+        }
+        starts: dict[RunKey, datetime] = {}
+        if asked:
+            since = self._as_of - timedelta(seconds=max(apart[rule_id] for rule_id in asked))
+            starts = self._ledger.last_starts(claim.consumer, asked, since)
+        return decide(
+            routes,
+            self.mapping,
+            Situation(
+                as_of=self._as_of,
+                holds=holds,
+                occupied=self._arrival_log.occupied(between) if between else frozenset(),
+                queued=frozenset(self._queued),
+                last_starts={**self._queued, **starts},
+            ),
+        )
+
+    def _overdue(self, claim: Claim, routes: Sequence[Route]) -> tuple[tuple[LogRow, ...], datetime | None]:
+        rules = expecting(self.mapping)
+        if not rules:
+            return (), None
+        seen = self._ledger.seen(claim.consumer, [r.rule_id for r in rules], self._as_of - REMEMBERED)
+        return overdue(claim, rules, seen, routes, self._as_of)
+
+
 def capped(batches: Sequence[Batch], max_directories: int) -> dict[str, int]:
     """How far a claim goes in each stream: whole batches, in order, up to so many directories, and at least
     one."""
@@ -333,3 +315,10 @@ def capped(batches: Sequence[Batch], max_directories: int) -> dict[str, int]:
             taken += batch.directories
             up_to[batch.stream_id] = batch.batch_id
     return up_to
+
+
+def _halved(batches: Sequence[Batch], up_to: Mapping[str, int]) -> dict[str, int]:
+    """About half of the batches that a claim reads; none when it is one already."""
+    taken = [b for b in batches if b.batch_id <= up_to.get(b.stream_id, -1)]
+    taken.sort(key=lambda b: (b.batch_id, b.stream_id))
+    return {b.stream_id: b.batch_id for b in taken[: len(taken) // 2]}

@@ -7,8 +7,10 @@ from typing import Any
 
 from databricks_file_arrivals.core.errors import StatementFailed
 from databricks_file_arrivals.core.tables import Names
+from databricks_file_arrivals.workspace.arrival_log import newer_than
 from databricks_file_arrivals.workspace.exchange import Exchange
-from databricks_file_arrivals.workspace.ledger import ask_consumer, newer_than, read_consumer, table_missing
+from databricks_file_arrivals.workspace.ledger import ask_consumer, read_consumer
+from databricks_file_arrivals.workspace.log_tables import table_missing
 from databricks_file_arrivals.workspace.statements import execute
 
 

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from databricks_file_arrivals.core.deployment import MISSING, Sql, make_consumer
+from databricks_file_arrivals.core.deployment import make_consumer
 from databricks_file_arrivals.core.errors import (
     BadInput,
     ConsumerDoubled,
-    FileArrivalsError,
     LedgerError,
-    StatementFailed,
     TableDiffers,
-    TableMissing,
 )
+from databricks_file_arrivals.core.expectations import Seen
 from databricks_file_arrivals.core.mapping import WorkflowMapping
-from databricks_file_arrivals.core.outcomes import LogRow, Range, Status
-from databricks_file_arrivals.core.planning import Arrivals
-from databricks_file_arrivals.core.tables import SCHEMA_VERSION, TRIGGER_LOG, VERSION_PROPERTY, Names
+from databricks_file_arrivals.core.outcomes import LogRow, Status
+from databricks_file_arrivals.core.planning import RunKey
+from databricks_file_arrivals.core.tables import SCHEMA_VERSION, VERSION_PROPERTY, Names
+from databricks_file_arrivals.workspace.log_rows import SCHEMA, WRITTEN, chunks, read_log_row, write_log_row
+from databricks_file_arrivals.workspace.log_tables import LogTables
+
+FAILING = (Status.ERROR, Status.NOT_RUN)
+"""States that are tried again."""
+
+ENDED = (Status.NOT_RUN, Status.FAILED, Status.SUCCEEDED)
+"""States of runs that are over."""
 
 _PAGE = 500  # rows of one read; each may name many directories
-_CHUNK = 1_000_000  # characters of rows in one statement
 _STATUSES = frozenset(status.value for status in Status)  # rows of another status are of a newer version
-_WRITTEN = tuple(c for c in TRIGGER_LOG.columns if c.name != "recorded_at")
-_SCHEMA = ", ".join(f"{c.name} {c.type.replace(':', ': ')}" for c in _WRITTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +51,8 @@ class Consumer:
     """That clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A batch that a consumer has not claimed."""
-
-    stream_id: str
-    batch_id: int
-    directories: int
-
-
-class Ledger:
-    """The tables of one log. Every method is one statement or a few; all raise StatementFailed or
-    TableMissing."""
-
-    def __init__(self, sql: Sql, names: Names) -> None:
-        self.names = names
-        self._sql = sql
-
-    def _query(
-        self, statement: str, parameters: Mapping[str, Any] | None = None
-    ) -> Sequence[Mapping[str, Any]]:
-        try:
-            return self._sql.query(statement, parameters)
-        except StatementFailed as error:
-            raise table_missing(error, self.names) from error
+class Ledger(LogTables):
+    """The trigger log and the consumers: what was decided, and who may decide next."""
 
     def check_version(self) -> None:
         """Raise TableMissing or TableDiffers unless the log is one that this version can work with."""
@@ -109,75 +90,101 @@ class Ledger:
             )
         _repeated(lambda: make_consumer(self._sql, self.names, consumer, cursor))
 
-    def new_batches(self, cursor: Mapping[str, int]) -> list[Batch]:
-        """The batches after the cursor, of each stream in order."""
-        newer, bound = newer_than(cursor)
-        rows = self._query(
-            "SELECT stream_id, batch_id, count(DISTINCT directory) AS directories "
-            f"FROM {self.names.arrivals.sql} WHERE {newer} "
-            "GROUP BY stream_id, batch_id ORDER BY stream_id, batch_id",
-            bound,
-        )
-        return [Batch(r["stream_id"], r["batch_id"], r["directories"]) for r in rows]
-
-    def arrivals(self, after: Mapping[str, int], up_to: Mapping[str, int]) -> list[Arrivals]:
-        """The arrivals between two cursors, aggregated by parent directory where the data is."""
-        bound: dict[str, Any] = {}
-        parts = []
-        for i, (stream, last) in enumerate(sorted(up_to.items())):
-            bound |= {f"s{i}": stream, f"a{i}": after.get(stream, -1), f"b{i}": last}
-            parts.append(f"(stream_id = :s{i} AND batch_id > :a{i} AND batch_id <= :b{i})")
-        rows = self._query(
-            f"""SELECT stream_id, root, directory, min(batch_id) AS first_batch, max(batch_id) AS last_batch,
-  count(*) AS file_count, sum(coalesce(file_size, 0)) AS total_bytes,
-  min(logged_at) AS first_at, max(logged_at) AS last_at
-FROM {self.names.arrivals.sql} WHERE {" OR ".join(parts)} GROUP BY stream_id, root, directory""",
-            bound,
-        )
-        return [Arrivals(**row) for row in rows]
-
     def mapping(self) -> WorkflowMapping:
         """The mapping table as it is now."""
         return WorkflowMapping.read(self._query(f"SELECT * FROM {self.names.mapping.sql}"))
 
-    def is_closed(self, row: Consumer) -> bool:
-        """Whether the consumer's current claim has its CLAIMED row, or there is no claim yet."""
-        return row.claim_id is None or bool(
-            self._query(
-                f"SELECT 1 AS closed FROM {self.names.log.sql} WHERE consumer = :consumer AND epoch = :epoch "
-                f"AND claim_id = :claim_id AND status = '{Status.CLAIMED}' LIMIT 1",
-                {"consumer": row.consumer, "epoch": row.epoch, "claim_id": row.claim_id},
-            )
-        )
-
-    def open_rows(self, row: Consumer, *, with_claim: bool) -> list[LogRow]:
-        """All rows of requests that had an error since `open_from`, and, with it, of the current claim's
-        requests.
+    def open_rows(self, row: Consumer) -> list[LogRow]:
+        """What is open: of the requests since `open_from` all rows of those that failed or are in a later
+        attempt, and the TRIGGERED rows of those that are not known to have ended; of the current claim its
+        CLAIMED row, or all rows while it has none.
 
         They are read in pages: a result may not be larger than an inline one can be.
         """
         since = "consumer = :consumer AND epoch >= :open_from"
-        failed = f"SELECT trigger_id FROM {self.names.log.sql} WHERE {since} AND status = '{Status.ERROR}'"
-        wanted = (
-            f"(claim_id = :claim_id OR trigger_id IN ({failed}))"
-            if with_claim
-            else f"trigger_id IN ({failed})"
+        log = self.names.log.sql
+        closing = f"claim_id = :claim_id AND status = '{Status.CLAIMED}'"
+        wanted = f"""SELECT * FROM {log} l WHERE {since} AND (
+  l.attempt > 1
+  OR l.trigger_id IN (SELECT f.trigger_id FROM {log} f WHERE {since} AND f.status IN ({_quoted(FAILING)}))
+  OR (l.status = '{Status.TRIGGERED}' AND NOT EXISTS (
+    SELECT 1 FROM {log} e WHERE {since} AND e.trigger_id = l.trigger_id AND e.status IN ({_quoted(ENDED)})))
+  OR ({closing})
+  OR (l.claim_id = :claim_id AND NOT EXISTS (SELECT 1 FROM {log} c WHERE {since} AND {closing})))"""
+        bound = {
+            "consumer": row.consumer,
+            "open_from": min(row.open_from, row.epoch),
+            "claim_id": row.claim_id or "",
+        }
+        return self._log_rows(wanted, bound)
+
+    def holds(self, row: Consumer) -> list[LogRow]:
+        """The open holds, once the current claim is closed: of each key the rows of the newest epoch, where
+        those are holds."""
+        since = "consumer = :consumer AND epoch >= :open_from AND epoch <= :epoch"
+        log = self.names.log.sql
+        return self._log_rows(
+            f"""SELECT * FROM (
+  SELECT *, rank() OVER (PARTITION BY rule_id, stream_id, directory ORDER BY epoch DESC) AS newest,
+    row_number() OVER (PARTITION BY trigger_id ORDER BY recorded_at) AS nth
+  FROM {log} WHERE {since} AND rule_id IS NOT NULL AND replay_of IS NULL AND file_count > 0
+    AND claim_id IN (SELECT claim_id FROM {log} WHERE {since} AND status = '{Status.CLAIMED}')
+) WHERE newest = 1 AND nth = 1 AND status = '{Status.HELD}'""",
+            {
+                "consumer": row.consumer,
+                "open_from": min(row.open_from, row.epoch),
+                "epoch": row.epoch,
+            },
         )
-        bound = {"consumer": row.consumer, "open_from": min(row.open_from, row.epoch)}
-        if with_claim:
-            bound["claim_id"] = row.claim_id or ""
-        return [
-            read_log_row(r)
-            for r in self._pages(f"SELECT * FROM {self.names.log.sql} WHERE {since} AND {wanted}", bound)
-            if r["status"] in _STATUSES
-        ]
+
+    def last_starts(self, consumer: str, rule_ids: Iterable[str], since: datetime) -> dict[RunKey, datetime]:
+        """When each of these rules last started a run for each directory, if that was after `since`."""
+        started = f"'{Status.TRIGGERED}', '{Status.DRY_RUN}'"
+        rows = self._query(
+            f"""SELECT rule_id, directory, max(recorded_at) AS at FROM {self.names.log.sql}
+WHERE consumer = :consumer AND recorded_at > :since AND status IN ({started})
+  AND array_contains(from_json(:rules, 'ARRAY<STRING>'), rule_id) GROUP BY rule_id, directory""",
+            {"consumer": consumer, "since": since, "rules": json.dumps(sorted(rule_ids))},
+        )
+        return {(r["rule_id"], r["directory"]): r["at"] for r in rows}
+
+    def seen(self, consumer: str, rule_ids: Iterable[str], since: datetime) -> dict[RunKey, Seen]:
+        """The last arrival of each directory of these rules, and when its silence was last told of."""
+        rows = self._query(
+            f"""SELECT rule_id, directory, max(last_arrival_at) AS arrived,
+  max(CASE WHEN status = '{Status.OVERDUE}' THEN recorded_at END) AS overdue
+FROM {self.names.log.sql} l LEFT SEMI JOIN (
+  SELECT claim_id FROM {self.names.log.sql}
+  WHERE consumer = :consumer AND recorded_at > :since AND status = '{Status.CLAIMED}'
+) won ON l.claim_id = won.claim_id
+WHERE consumer = :consumer AND recorded_at > :since
+  AND array_contains(from_json(:rules, 'ARRAY<STRING>'), rule_id) GROUP BY rule_id, directory""",
+            {"consumer": consumer, "since": since, "rules": json.dumps(sorted(rule_ids))},
+        )
+        return {(r["rule_id"], r["directory"]): Seen(r["arrived"], r["overdue"]) for r in rows}
+
+    def replayed(self, consumer: str, trigger_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the requests that a claim has replayed."""
+        log = self.names.log.sql
+        rows = self._query(
+            f"""SELECT DISTINCT r.replay_of FROM {log} r LEFT SEMI JOIN (
+  SELECT claim_id FROM {log} WHERE consumer = :consumer AND status = '{Status.CLAIMED}'
+) won ON r.claim_id = won.claim_id
+WHERE r.consumer = :consumer AND array_contains(from_json(:ids, 'ARRAY<STRING>'), r.replay_of)""",
+            {"consumer": consumer, "ids": json.dumps(sorted(trigger_ids))},
+        )
+        return frozenset(r["replay_of"] for r in rows)
+
+    def _log_rows(self, statement: str, bound: Mapping[str, Any]) -> list[LogRow]:
+        return [read_log_row(r) for r in self._pages(statement, bound) if r["status"] in _STATUSES]
 
     def _pages(self, statement: str, bound: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         """The rows of a statement by `trigger_id`, all of one trigger_id in one page."""
-        last = ""
+        last = "-"  # before all hexadecimal digits, and after the empty text
         while True:
             page = self._query(
-                f"{statement} AND trigger_id > :last ORDER BY trigger_id LIMIT {_PAGE}",
+                f"SELECT * FROM ({statement}) WHERE coalesce(trigger_id, '.') > :last "
+                f"ORDER BY coalesce(trigger_id, '.') LIMIT {_PAGE}",
                 {**bound, "last": last},
             )
             if len(page) < _PAGE:
@@ -190,27 +197,31 @@ FROM {self.names.arrivals.sql} WHERE {" OR ".join(parts)} GROUP BY stream_id, ro
                     f"{self.names.log} has {_PAGE} rows and more of the request {cut}: remove all but one"
                 )
             yield from whole
-            last = whole[-1]["trigger_id"]
+            last = whole[-1]["trigger_id"] or "."
 
     def append(self, rows: Iterable[LogRow]) -> None:
         """Append rows to the trigger log, in as few statements as their size allows."""
-        columns = ", ".join(c.name for c in _WRITTEN)
-        for chunk in _chunks([write_log_row(row) for row in rows]):
+        columns = ", ".join(c.name for c in WRITTEN)
+        for chunk in chunks([write_log_row(row) for row in rows]):
             self._query(
                 f"INSERT INTO {self.names.log.sql} ({columns}, recorded_at) "
                 f"SELECT {columns}, current_timestamp() "
-                f"FROM (SELECT inline(from_json(:rows, 'ARRAY<STRUCT<{_SCHEMA}>>')))",
+                f"FROM (SELECT inline(from_json(:rows, 'ARRAY<STRUCT<{SCHEMA}>>')))",
                 {"rows": chunk},
             )
 
-    def statuses(self, claim_id: str, epoch: int) -> list[tuple[Status, str | None]]:
-        """The status and trigger_id of every row of a claim, as the table has them: what is read back."""
+    def statuses(self, claims: Mapping[str, int]) -> list[tuple[str, Status, str | None]]:
+        """Claim, status and trigger_id of every row of some claims, given with their epochs, as the table
+        has them: what is read back."""
         rows = self._query(
-            f"SELECT status, trigger_id FROM {self.names.log.sql} "
-            "WHERE epoch = :epoch AND claim_id = :claim_id",
-            {"epoch": epoch, "claim_id": claim_id},
+            f"SELECT claim_id, status, trigger_id FROM {self.names.log.sql} "
+            "WHERE epoch >= :first AND epoch <= :last "
+            "AND array_contains(from_json(:claims, 'ARRAY<STRING>'), claim_id)",
+            {"first": min(claims.values()), "last": max(claims.values()), "claims": json.dumps(list(claims))},
         )
-        return [(Status(row["status"]), row["trigger_id"]) for row in rows]
+        return [
+            (r["claim_id"], Status(r["status"]), r["trigger_id"]) for r in rows if r["status"] in _STATUSES
+        ]
 
     def swap(self, row: Consumer, claim_id: str, cursor: Mapping[str, int]) -> None:
         """Try once to take the next epoch. Whether it was taken only the row itself can tell: read it."""
@@ -243,20 +254,6 @@ FROM {self.names.arrivals.sql} WHERE {" OR ".join(parts)} GROUP BY stream_id, ro
         _repeated(lambda: self._query(statement, parameters))
 
 
-def newer_than(cursor: Mapping[str, int]) -> tuple[str, dict[str, Any]]:
-    """The condition for arrivals after a cursor, and its parameters: literal values, by which Delta skips
-    files."""
-    bound: dict[str, Any] = {}
-    parts, known = [], []
-    for i, (stream, batch) in enumerate(sorted(cursor.items())):
-        bound |= {f"s{i}": stream, f"b{i}": batch}
-        parts.append(f"(stream_id = :s{i} AND batch_id > :b{i})")
-        known.append(f":s{i}")
-    # Not "true": Spark reads `FROM t WHERE (true)` as the alias WHERE with a column of the name true.
-    parts.append(f"stream_id NOT IN ({', '.join(known)})" if known else "1 = 1")
-    return f"({' OR '.join(parts)})", bound
-
-
 def ask_consumer(names: Names, consumer: str) -> tuple[str, dict[str, Any]]:
     """The statement that reads a consumer, by the warehouse's clock, and its parameters."""
     return (
@@ -285,15 +282,8 @@ def read_consumer(rows: Sequence[Mapping[str, Any]], names: Names, consumer: str
     )
 
 
-def table_missing(error: StatementFailed, names: Names) -> FileArrivalsError:
-    """The same failure, as TableMissing where a table of the log, or the mapping table, is what is
-    missing."""
-    if error.condition.split(".")[0] not in MISSING:
-        return error
-    said = str(error).replace("`", "")
-    candidates = (names.mapping, names.arrivals, names.streams, names.consumers, names.log)
-    found = next((name for name in candidates if str(name).rsplit(".", 1)[-1] in said), names.log)
-    return TableMissing(str(found))
+def _quoted(statuses: Iterable[Status]) -> str:
+    return ", ".join(f"'{status}'" for status in statuses)
 
 
 def _repeated(statement: Callable[[], object]) -> None:
@@ -304,49 +294,3 @@ def _repeated(statement: Callable[[], object]) -> None:
         retry=retry_if_exception(lambda error: getattr(error, "retryable", False)),
         reraise=True,
     )(statement)
-
-
-def write_log_row(row: LogRow) -> str:
-    """A row as JSON, for `from_json` with the table's types."""
-    values: dict[str, Any] = {}
-    for column in _WRITTEN:
-        value = getattr(row, column.name)
-        if isinstance(value, Status):
-            value = value.value
-        elif isinstance(value, datetime):
-            value = value.isoformat()
-        elif column.name == "directories" and value is not None:
-            value = {parent: {"after": r.after, "up_to": r.up_to} for parent, r in value.items()}
-        if value is not None:
-            values[column.name] = value
-    return json.dumps(values, ensure_ascii=False)
-
-
-def read_log_row(values: Mapping[str, Any]) -> LogRow:
-    """A row of the trigger log; columns that this version does not know are left alone."""
-    known = {f.name for f in fields(LogRow)}
-    row = LogRow(**{k: v for k, v in values.items() if k in known and k not in ("status", "directories")},
-                 status=Status(values["status"]))  # fmt: skip
-    ranges = values.get("directories")
-    excluded = values.get("excluded_patterns")
-    return replace(
-        row,
-        directories=None
-        if ranges is None
-        else {parent: Range(int(r["after"]), int(r["up_to"])) for parent, r in ranges.items()},
-        excluded_patterns=None if excluded is None else tuple(excluded),
-    )
-
-
-def _chunks(rows: Sequence[str]) -> Iterable[str]:
-    """JSON arrays of rows, each of a size that a statement may have."""
-    chunk: list[str] = []
-    size = 0
-    for row in rows:
-        if chunk and size + len(row) > _CHUNK:
-            yield f"[{','.join(chunk)}]"
-            chunk, size = [], 0
-        chunk.append(row)
-        size += len(row)
-    if chunk:
-        yield f"[{','.join(chunk)}]"

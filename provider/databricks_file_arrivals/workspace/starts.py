@@ -1,0 +1,274 @@
+"""Starting what was planned, and looking after it: outcomes are recorded, failures tried again.
+
+Nothing here plans. Everything is a function of stored rows, so whoever does it does the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from databricks_file_arrivals.core.errors import FileArrivalsError, LedgerError
+from databricks_file_arrivals.core.holds import next_look
+from databricks_file_arrivals.core.outcomes import (
+    ERROR_CODE,
+    RUN_ID,
+    LogRow,
+    Status,
+    latest,
+    retry_at,
+    trigger_id,
+)
+from databricks_file_arrivals.core.parameters import retold
+from databricks_file_arrivals.core.planning import Job, RunKey
+from databricks_file_arrivals.core.runs import Run
+from databricks_file_arrivals.workspace.ledger import FAILING, Ledger
+
+log = logging.getLogger(__name__)
+
+
+class Starter(Protocol):
+    """What a claim needs of the Jobs API."""
+
+    def jobs_named(self, names: Iterable[str]) -> Mapping[str, Sequence[Job]]:
+        """The visible jobs of each name, exactly as it is written: none, one, or several."""
+        ...
+
+    def start(self, rows: Sequence[LogRow]) -> Sequence[int | FileArrivalsError]:
+        """Start, or reach again, the run of each request: its id, or why it did not start, in the order of
+        `rows`. Many at a time; a failing one never stops the others."""
+        ...
+
+    def active_runs(self) -> Mapping[int, Run]:
+        """All visible runs that have not ended, by run id: one sweep."""
+        ...
+
+    def ended_runs(self, rows: Sequence[LogRow]) -> Mapping[int, Run]:
+        """The runs of requests that were started and are not active any more, by run id.
+
+        A run that cannot be seen any more (deleted, or the grant is gone) is not among them; one that has not
+        ended after all is, and says so.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Report:
+    """What one operator did. `refused` and `unavailable` are the starts that failed, for good or for now."""
+
+    files: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    mapping_problems: int = 0
+    epoch: int | None = None
+    refused: list[str] = field(default_factory=list)
+    unavailable: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts, by status in lower case: small, and made of JSON's types."""
+        counts = {status.lower(): n for status, n in sorted(self.counts.items())}
+        return {
+            "epoch": self.epoch,
+            "files": self.files,
+            "mapping_problems": self.mapping_problems,
+            **counts,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What is left to be looked at: when next, and since which epoch."""
+
+    next_due: datetime | None
+    open_from: int | None
+
+
+class Starts:
+    """The requests of one consumer that are not over. `now` is the warehouse's time."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        starter: Starter,
+        report: Report,
+        now: Callable[[], datetime],
+        *,
+        consumer: str,
+        give_up_after: timedelta,
+        stamp: Mapping[str, Any],
+    ) -> None:
+        self._ledger = ledger
+        self._starter = starter
+        self._report = report
+        self._now = now
+        self._consumer = consumer
+        self._give_up_after = give_up_after
+        self._stamp = stamp
+        self._accepted: list[LogRow] = []
+        self._replayed: frozenset[str] = frozenset()
+
+    def finish(self, epoch: int, claim_id: str, claim: Iterable[LogRow], *, leave: bool) -> list[LogRow]:
+        """Start what is planned and has no run, and record the outcomes together with the claim's CLAIMED
+        row.
+
+        With `leave` the first failure that may pass is raised: the claim then stays as it is, and the next
+        try starts what is left. Without, every failure is an outcome.
+        """
+        planned = [r for r in latest(claim).values() if r.status is Status.PLANNED]
+        outcomes = self._start(planned, leave=leave)
+        closing = LogRow(status=Status.CLAIMED, consumer=self._consumer, claim_id=claim_id, epoch=epoch)
+        self.record([*outcomes, closing])
+        return [*outcomes, closing]
+
+    def write_plan(self, rows: Sequence[LogRow]) -> None:
+        """Append the rows of a plan and read them back. Raises LedgerError when they are not all there."""
+        self._write(rows, "The plan was written and is not all there; nothing was started")
+
+    def record(self, rows: Sequence[LogRow]) -> None:
+        """Append outcomes and read them back. Raises LedgerError when they are not there."""
+        self._write(rows, "Outcomes were written and are not there")
+        self._report.counts.update(r.status.value for r in rows if r.status is not Status.CLAIMED)
+
+    def _write(self, rows: Sequence[LogRow], otherwise: str) -> None:
+        if not rows:
+            return
+        self._ledger.append([replace(r, **self._stamp) for r in rows])
+        there = Counter(self._ledger.statuses({r.claim_id: r.epoch for r in rows}))
+        wanted = Counter((r.claim_id, r.status, r.trigger_id) for r in rows)
+        missing = sum(there[key] < n for key, n in wanted.items())
+        if missing:
+            claims = ", ".join(sorted({r.claim_id for r in rows}))
+            raise LedgerError(f"{otherwise}: {missing} rows of the claim {claims} are missing")
+
+    def _start(self, planned: Sequence[LogRow], *, leave: bool) -> list[LogRow]:
+        answers = self._starter.start(planned) if planned else []
+        passing = [a for a in answers if isinstance(a, FileArrivalsError) and a.retryable]
+        if passing and leave:
+            started = sum(isinstance(answer, int) for answer in answers)
+            log.warning("%d of %d runs started; the next try starts the others", started, len(planned))
+            raise passing[0]
+        return [self._outcome(row, answer) for row, answer in zip(planned, answers, strict=True)]
+
+    def _outcome(self, row: LogRow, answer: int | FileArrivalsError) -> LogRow:
+        row = replace(row, recorded_at=self._now())
+        if isinstance(answer, int):
+            log.info("%s for %s: run %d, %s files", row.workflow_name, row.directory, answer, row.file_count)
+            accepted = replace(
+                row,
+                status=Status.TRIGGERED,
+                run_id=answer,
+                started_run_id=answer,
+                job_trigger_time=row.recorded_at,
+                error=None,
+            )
+            self._accepted.append(accepted)
+            return accepted
+        line = f"{row.workflow_name} for {row.directory}: {answer}"
+        log.error("did not start: %s", line)
+        (self._report.unavailable if answer.retryable else self._report.refused).append(line)
+        return replace(row, status=Status.ERROR, run_id=ERROR_CODE, error=str(answer))
+
+    # Accepted is not executed: runs are looked at once more.
+
+    def look(self, open_rows: Iterable[LogRow]) -> tuple[list[LogRow], dict[RunKey, datetime]]:
+        """Look at the accepted runs that are not known to have ended: the outcomes of those that have, and,
+        by rule and directory, when those that are still queued were started."""
+        accepted = [r for r in latest(open_rows).values() if r.status is Status.TRIGGERED]
+        accepted = [r for r in accepted if r.started_run_id is not None]
+        if not accepted:
+            return [], {}
+        active = self._starter.active_runs()
+        gone = [r for r in accepted if r.started_run_id not in active]
+        ended = self._starter.ended_runs(gone) if gone else {}
+        outcomes, queued = [], {}
+        for row in accepted:
+            run = active.get(row.started_run_id or 0) or ended.get(row.started_run_id or 0)
+            if run is None or run.executing:
+                continue
+            if run.ended:
+                outcomes.append(self._ended(row, run))
+            else:
+                self._accepted.append(row)
+            if run.queued:
+                queued[row.rule_id or "", row.directory or ""] = row.job_trigger_time or self._now()
+        self.record(outcomes)
+        return outcomes, queued
+
+    def _ended(self, row: LogRow, run: Run) -> LogRow:
+        status = Status.NOT_RUN if run.never_ran else Status.SUCCEEDED if run.succeeded else Status.FAILED
+        error = None if status is Status.SUCCEEDED else str(run)
+        if error:
+            log.warning("%s for %s: %s", row.workflow_name, row.directory, error)
+        code = RUN_ID.get(status, row.run_id)
+        return replace(row, status=status, run_id=code, error=error, recorded_at=self._now())
+
+    # Failures are tried again, with growing pauses.
+
+    def _failing(self, rows: Iterable[LogRow]) -> list[tuple[LogRow, datetime]]:
+        """The requests that are to be tried again, and when: those that did not start, and those whose run
+        was accepted and not executed."""
+        rows = list(rows)
+        times: dict[tuple[object, ...], list[datetime]] = {}
+        for row in rows:
+            if row.status in FAILING:
+                times.setdefault((row.claim_id, *row.place), []).append(row.recorded_at or self._now())
+        found = []
+        for row in latest(rows).values():
+            if row.status in FAILING:
+                due = retry_at(times[(row.claim_id, *row.place)], self._give_up_after)
+                if due is not None:
+                    found.append((row, due))
+            elif row.status is Status.PLANNED and (row.attempt or 0) > 1:
+                found.append((row, row.recorded_at or self._now()))  # an attempt whose start was not seen
+        return found
+
+    def try_again(self, open_rows: Sequence[LogRow]) -> list[LogRow]:
+        """Try again what failed a while ago, by the same token where no run is known: the rows written.
+
+        A run that was accepted and not executed is followed by a new attempt, whose PLANNED row is there
+        before its run, because the job reads it.
+        """
+        due = [row for row, at in self._failing(open_rows) if at <= self._now()]
+        if not due:
+            return []
+        self._replayed = self._ledger.replayed(self._consumer, [row.trigger_id or "" for row in due])
+        due = [row for row in due if row.trigger_id not in self._replayed]
+        log.info("trying %d starts again that failed before", len(due))
+        attempts = [_next_attempt(row) for row in due if row.status is Status.NOT_RUN]
+        self.record(attempts)
+        planned_at = {r.trigger_id: r.recorded_at for r in open_rows if r.status is Status.PLANNED}
+        again = [
+            replace(row, recorded_at=planned_at.get(row.trigger_id))
+            for row in due
+            if row.status is not Status.NOT_RUN
+        ]
+        outcomes = self._start([*again, *attempts], leave=False)
+        self.record(outcomes)
+        return [*attempts, *outcomes]
+
+    def left(self, open_rows: Iterable[LogRow]) -> Open:
+        """What is to be looked at again, after this pass: failures, and runs that were started in it or were
+        still queued."""
+        looks = [(row, next_look(row.job_trigger_time or self._now(), self._now())) for row in self._accepted]
+        looks += [(row, due) for row, due in self._failing(open_rows) if row.trigger_id not in self._replayed]
+        return Open(
+            min((due for _, due in looks), default=None), min((row.epoch for row, _ in looks), default=None)
+        )
+
+
+def _next_attempt(row: LogRow) -> LogRow:
+    attempt = (row.attempt or 1) + 1
+    row = replace(
+        row,
+        status=Status.PLANNED,
+        attempt=attempt,
+        run_id=None,
+        started_run_id=None,
+        job_trigger_time=None,
+        error=None,
+        recorded_at=None,
+    )
+    return retold(row, trigger_id(row, attempt))
