@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo up test bench lint lock clean
+.PHONY: help setup demo up crash test bench lint lock clean
 help: ## what there is to call
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
@@ -15,6 +15,9 @@ demo: setup ## the main job, end to end: files land, a stream logs them, Airflow
 
 up: setup ## the same, kept running: prints the URLs and logins; Ctrl-C ends it
 	@PYTHONPATH=databricks_side $(BIN)/python -m demo up
+
+crash: setup ## kill everything at random while files land, then compare; ARGS="--kills 10 …"
+	@PYTHONPATH=databricks_side $(BIN)/python -m crash $(ARGS)
 
 test: setup ## the whole test suite
 	$(BIN)/python -m pytest

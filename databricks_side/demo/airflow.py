@@ -8,23 +8,23 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from demo.processes import Processes, environment, free_port
+from demo.processes import Child, Processes, environment, free_port
 
 BINARIES = Path(sys.prefix) / "bin"
 USER = "admin"
 DAG_ID = "file_arrivals"
-COMPONENTS = (
-    ("api-server", ()),
-    ("scheduler", ("--skip-serve-logs",)),
-    ("dag-processor", ()),
-    ("triggerer", ("--skip-serve-logs",)),
-)
+COMPONENTS: Mapping[str, Sequence[str]] = {
+    "api-server": (),
+    "scheduler": ("--skip-serve-logs",),
+    "dag-processor": (),
+    "triggerer": ("--skip-serve-logs",),
+}
 START_SECONDS = 180.0
 _REQUEST_SECONDS = 20.0
 
@@ -32,7 +32,17 @@ _REQUEST_SECONDS = 20.0
 class Airflow:
     """An Airflow of its own: started, asked and told through its REST API."""
 
-    def __init__(self, home: Path, dags: Path, processes: Processes) -> None:
+    def __init__(
+        self,
+        home: Path,
+        dags: Path,
+        processes: Processes,
+        dag_id: str = DAG_ID,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._dag_id = dag_id
+        self._settings = dict(settings or {})
+        self._components: dict[str, Child] = {}
         self._home = home
         self._dags = dags
         self._processes = processes
@@ -61,6 +71,7 @@ class Airflow:
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            **self._settings,
         }
         if connection is not None:
             settings["AIRFLOW_CONN_DATABRICKS_DEFAULT"] = json.dumps(connection)
@@ -84,10 +95,19 @@ class Airflow:
     def start(self, connection: Mapping[str, Any]) -> None:
         """Start all components with the connection `databricks_default`; `is_ready` tells when they work."""
         self._processes.finish(self._migration)
-        for name, options in COMPONENTS:
-            command = [str(BINARIES / "airflow"), name, *options]
-            log = self._home / f"{name}.log"
-            self._processes.spawn(f"Airflow's {name}", command, log, self.environment(connection))
+        self._connection = connection
+        for name in COMPONENTS:
+            self._spawn(name)
+
+    def _spawn(self, name: str) -> None:
+        command = [str(BINARIES / "airflow"), name, *COMPONENTS[name]]
+        log, settings = self._home / f"{name}.log", self.environment(self._connection)
+        self._components[name] = self._processes.spawn(f"Airflow's {name}", command, log, settings)
+
+    def kill(self, name: str, *, alone: bool = False) -> None:
+        """SIGKILL to a component, and to all that it started unless `alone`; then it is started again."""
+        self._processes.kill(self._components[name], alone=alone)
+        self._spawn(name)
 
     def is_ready(self) -> bool:
         """Whether every component is healthy and the DAG is known."""
@@ -101,22 +121,22 @@ class Airflow:
         except requests.ConnectionError:
             return False
         healthy = all(component["status"] == "healthy" for component in health.values())
-        return healthy and any(dag["dag_id"] == DAG_ID for dag in self._call("GET", "dags")["dags"])
+        return healthy and any(dag["dag_id"] == self._dag_id for dag in self._call("GET", "dags")["dags"])
 
     def unpause(self) -> None:
         """Let the DAG run, from now on and continuously."""
-        self._call("PATCH", f"dags/{DAG_ID}", {"is_paused": False})
+        self._call("PATCH", f"dags/{self._dag_id}", {"is_paused": False})
 
     def task_instances(self, task_id: str) -> list[dict[str, Any]]:
         """The newest instances of a task of the DAG, over all its runs."""
-        path = f"dags/{DAG_ID}/dagRuns/~/taskInstances?task_id={task_id}&order_by=-start_date&limit=5"
+        path = f"dags/{self._dag_id}/dagRuns/~/taskInstances?task_id={task_id}&order_by=-start_date&limit=5"
         found: list[dict[str, Any]] = self._call("GET", path)["task_instances"]
         return found
 
     def dag_runs(self) -> list[dict[str, Any]]:
         """All runs of the DAG, the newest first."""
         found: list[dict[str, Any]] = self._call(
-            "GET", f"dags/{DAG_ID}/dagRuns?order_by=-start_date&limit=100"
+            "GET", f"dags/{self._dag_id}/dagRuns?order_by=-start_date&limit=100"
         )["dag_runs"]
         return found
 

@@ -51,14 +51,16 @@ def _task(workflow: Workflow, wheel: Path) -> jobs.Task:
     return jobs.Task(task_key=_TASK, spark_python_task=script, libraries=libraries)
 
 
-def start_stream(client: WorkspaceClient, notebook: Path, wheel: Path, parameters: Mapping[str, str]) -> int:
+def start_stream(
+    client: WorkspaceClient, notebook: Path, wheel: Path, parameters: Mapping[str, str], retries: int = 3
+) -> int:
     """Make the stream job and start it: the id of its run."""
     job = client.jobs.create(
         name="stream_arrivals",
         tasks=[
             jobs.Task(
                 task_key="stream",
-                max_retries=3,  # as any stream on Databricks: it goes on where it was
+                max_retries=retries,  # as any stream on Databricks: it goes on where it was
                 notebook_task=jobs.NotebookTask(notebook_path=str(notebook)),
                 libraries=[compute.Library(whl=str(wheel))],
             )

@@ -33,7 +33,7 @@ def play(state: Path) -> int:
     """Show the main job, end to end: 0 when every file was read by exactly the workflows that it is for."""
     screen = Screen()
     wanted = scenario()
-    with stage(state, screen) as made:
+    with stage(state, screen, Stage) as made:
         made.start()
         made.deploy(wanted)
         watch = Watch(made)

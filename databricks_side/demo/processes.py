@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -40,6 +41,7 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self._record = folder / "processes.json"
         self._children: list[Child] = []
+        self._orphans: list[psutil.Process] = []
 
     def spawn(
         self,
@@ -71,6 +73,29 @@ class Processes:
         child.process.wait()
         self.check()
 
+    @property
+    def living(self) -> list[Child]:
+        """Those that have not ended."""
+        return [child for child in self._children if child.process.poll() is None]
+
+    def kill(self, child: Child, *, alone: bool = False) -> None:
+        """SIGKILL to a process and all that it started; with `alone` the others live on, and end with us."""
+        root = psutil.Process(child.process.pid)
+        started = root.children(recursive=True)
+        root.kill()
+        child.process.wait()
+        self._children.remove(child)
+        if alone:
+            self._orphans += started
+        else:
+            _kill(started)
+        self._write_record()
+
+    def kill_orphans(self) -> None:
+        """SIGKILL to what was left when something was killed alone."""
+        _kill(self._orphans)
+        self._orphans.clear()
+
     def check(self) -> None:
         """Raise DemoError when one of them has ended that should not, with the end of its log."""
         for child in self._children:
@@ -84,6 +109,7 @@ class Processes:
 
     def end(self) -> None:
         """End all of them, and whatever they started."""
+        self.kill_orphans()
         _end([psutil.Process(child.process.pid) for child in self._children if child.process.poll() is None])
         for child in self._children:
             child.process.wait()
@@ -125,6 +151,13 @@ def _trees(roots: Sequence[int]) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # psutil never takes a newer process of the same id for it
+            process.kill()
+    psutil.wait_procs(processes, timeout=END_SECONDS)
 
 
 def _end(roots: Sequence[psutil.Process]) -> None:

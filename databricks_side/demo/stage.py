@@ -6,15 +6,16 @@ import fcntl
 import json
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from demo.airflow import BINARIES, START_SECONDS, USER, Airflow
 from demo.jobs import create_workflows, start_stream
 from demo.memory import MemorySampler
 from demo.processes import DemoError, Processes, until
-from demo.scenario import Scenario
+from demo.scenario import MappingRow, Scenario
 from demo.screen import Screen
 from demo.wheel import stream_wheel
 from demo.workspace import ADMIN, Workspace
@@ -25,11 +26,14 @@ MAPPING_TABLE = "main.ingest.workflow_mapping"
 CONSUMED_TABLE = "main.demo.consumed"
 BATCH_INTERVAL = "2 seconds"
 MARKER = "made-by-the-demo"
-_FRESH = ("workspace", "airflow", "landing", "checkpoints", "deploy.log")
+_FRESH = ("workspace", "airflow", "landing", "checkpoints", "told", "deploy.log")
 
 
 class Stage:
     """One state folder and what runs on it."""
+
+    batch_interval = BATCH_INTERVAL
+    stream_retries = 3
 
     def __init__(self, state: Path, screen: Screen) -> None:
         self.state = state
@@ -63,15 +67,16 @@ class Stage:
         wheel = stream_wheel(REPOSITORY, self.state / "wheels")
         until(self.workspace.is_ready, "the workspace answers", self.processes, seconds=START_SECONDS)
         self.screen.say("the workspace answers")
-        self._make_tables()
-        self._map(scenario)
+        self.make_tables()
+        self.map(scenario.mapping)
         create_workflows(self.workspace.client, wheel, CONSUMED_TABLE)
         self.screen.say(f"tables, {len(scenario.mapping)} mapping rows and the jobs are made")
-        self._start_stream(wheel)
+        self.start_stream(wheel)
         until(self.airflow.is_ready, "Airflow is ready", self.processes, seconds=START_SECONDS)
         self.screen.say("Airflow is ready")
 
-    def _make_tables(self) -> None:
+    def make_tables(self) -> None:
+        """Deploy the tables, and make the one that the workflows log to."""
         for schema in ("ingest", "demo"):
             self.workspace.client.schemas.create(name=schema, catalog_name="main")
         command = [str(BINARIES / "file-arrivals"), "deploy", "--workflow-mapping-table", MAPPING_TABLE]
@@ -88,7 +93,7 @@ class Stage:
         )
         self.processes.finish(child)
 
-    def _map(self, scenario: Scenario) -> None:
+    def map(self, mapping: Sequence[MappingRow]) -> None:
         """Fill the mapping table: every second directory absolute, the others relative to the landing."""
         rows = [
             {
@@ -96,7 +101,7 @@ class Stage:
                 "workflow_name": row.workflow,
                 "active_ind": "Y" if row.active else "N",
             }
-            for nth, row in enumerate(scenario.mapping)
+            for nth, row in enumerate(mapping)
         ]
         columns = "directory, workflow_name, active_ind"
         schema = "ARRAY<STRUCT<directory: STRING, workflow_name: STRING, active_ind: STRING>>"
@@ -106,7 +111,8 @@ class Stage:
             {"who": ADMIN, "rows": json.dumps(rows)},
         )
 
-    def _start_stream(self, wheel: Path) -> None:
+    def start_stream(self, wheel: Path) -> None:
+        """Make the stream job, and return when it watches the landing folder."""
         checkpoint = self.state / "checkpoints" / "landing"
         self.stream_run = start_stream(
             self.workspace.client,
@@ -117,8 +123,9 @@ class Stage:
                 "checkpoint_directory": str(checkpoint),
                 "workflow_mapping_table": MAPPING_TABLE,
                 "log_table": LOG_TABLE,
-                "batch_interval": BATCH_INTERVAL,
+                "batch_interval": self.batch_interval,
             },
+            self.stream_retries,
         )
 
         def watching() -> bool:
@@ -145,13 +152,16 @@ class Stage:
         self.processes.end()
 
 
+S = TypeVar("S", bound=Stage)
+
+
 @contextmanager
-def stage(state: Path, screen: Screen) -> Iterator[Stage]:
+def stage(state: Path, screen: Screen, kind: Callable[[Path, Screen], S]) -> Iterator[S]:
     """A stage on a fresh state folder; whatever happens, all that it started has ended afterwards."""
     with _locked(state):
         Processes(state).end_leftovers()
         _clear(state)
-        made = Stage(state, screen)
+        made = kind(state, screen)
         try:
             yield made
         finally:

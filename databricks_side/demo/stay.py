@@ -18,7 +18,7 @@ AGAIN_SECONDS = 365 * 24 * 3600.0
 def stay(state: Path) -> int:
     """Start everything, say how to use it, and stay until Ctrl-C."""
     screen = Screen()
-    with stage(state, screen) as made:
+    with stage(state, screen, Stage) as made:
         made.start()
         made.deploy(scenario())
         made.airflow.unpause()

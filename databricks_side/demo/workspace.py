@@ -26,7 +26,10 @@ RUNS_AT_A_TIME = 5
 class Workspace:
     """A workspace of its own in a state folder."""
 
-    def __init__(self, state: Path, processes: Processes, binaries: Path) -> None:
+    def __init__(
+        self, state: Path, processes: Processes, binaries: Path, options: Sequence[str] = ()
+    ) -> None:
+        self._options = options
         self._state = state
         self._processes = processes
         self._binaries = binaries
@@ -37,9 +40,15 @@ class Workspace:
         """Begin to start it; `tokens` and `is_ready` tell how far it is."""
         command = [str(self._binaries / "local-workspace"), "start", "--state", str(self._state)]
         command += ["--port", str(self.port), "--principal", PRINCIPAL, "--processes", str(RUNS_AT_A_TIME)]
+        command += self._options
         self._processes.spawn(
             "The local workspace", command, self._state / "start.log", environment(self._binaries)
         )
+
+    @property
+    def folder(self) -> Path:
+        """Its state folder."""
+        return self._state
 
     def tokens(self) -> dict[str, str] | None:
         """The access tokens by principal, or None while they are not made."""

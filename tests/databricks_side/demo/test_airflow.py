@@ -21,7 +21,7 @@ def test_it_listens_on_loopback_alone(tmp_path: Path) -> None:
     assert found["AIRFLOW__API__BASE_URL"] == ours.url == f"http://127.0.0.1:{found['AIRFLOW__API__PORT']}"
     assert found["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"].startswith(f"{ours.url}/")
     # The log servers of these two listen on every address.
-    assert {name for name, options in COMPONENTS if "--skip-serve-logs" in options} == {
+    assert {name for name, options in COMPONENTS.items() if "--skip-serve-logs" in options} == {
         "scheduler",
         "triggerer",
     }

@@ -106,3 +106,16 @@ def test_free_ports_can_be_listened_on() -> None:
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", free_port()))
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_one_is_killed_with_its_tree_or_alone(tmp_path: Path, alone: bool) -> None:
+    processes = Processes(tmp_path)
+    parent, child = sleeper(processes, tmp_path)
+    (found,) = processes.living
+    processes.kill(found, alone=alone)
+    assert not parent.is_running() and child.is_running() is alone
+    processes.check()  # it was to end
+    processes.kill_orphans()
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    processes.end()
