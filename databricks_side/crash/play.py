@@ -19,7 +19,7 @@ from crash.troubles import Troubles
 from crash.verdict import Verdict, judge, read_told
 
 SAY_SECONDS = 30.0
-FAULTY = 0.6
+FAULTY = 0.8
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ STATEMENT = "POST /api/2.0/sql/statements"
 PLAN = ("INSERT INTO", '"PLANNED"')
 RECORD = ("INSERT INTO", '"CLAIMED"')
 SWAP = ("UPDATE", "claim_id")
-LASTS_SECONDS = 25.0
+LASTS_SECONDS = 60.0
 
 FAULTS: Mapping[str, Mapping[str, Any]] = {
     "run-now 429": {"calls": RUN_NOW, "kind": "error", "status": 429, "retry_after": 1},
