@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PLAN = re.compile(r"(SQLSTATE: \w{5}(?:; line \d+ pos \d+)?);\n.*", re.DOTALL)
+# Connect names the JVM's class before a condition that it has no class of its own for; Databricks does not.
+_CLASS = re.compile(r"^\([\w.$]+\) (?=\[)")
 UNREACHABLE = "The workspace's Spark server cannot be reached. If it has ended, it is being started again."
 # All names of the one catalog there is.
 CATALOGS = ("main", "spark_catalog", "hive_metastore")
@@ -62,5 +64,6 @@ def error_text(error: Exception) -> str:
     """What the engine says, without its plan and the stack of its JVM, in the names that the caller knows."""
     if "StatusCode.UNAVAILABLE" in str(error):
         return UNREACHABLE
-    text = _PLAN.sub(r"\1", str(error).split("\n\nJVM stacktrace:")[0].strip())
+    text = _CLASS.sub("", str(error).split("\n\nJVM stacktrace:")[0].strip())
+    text = _PLAN.sub(r"\1", text)
     return text.replace("`spark_catalog`.", "`main`.").replace("spark_catalog.", "main.")

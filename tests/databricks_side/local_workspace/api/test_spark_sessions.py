@@ -33,3 +33,5 @@ def test_errors_say_what_is_wrong_and_no_more() -> None:
     )
     syntax = "\n[PARSE_SYNTAX_ERROR] Syntax error. SQLSTATE: 42601 (line 1, pos 0)\n\n== SQL ==\nselec\n^^^"
     assert error_text(Exception(syntax)) == syntax.strip()
+    conflict = "[DELTA_CONCURRENT_APPEND.WITHOUT_HINT] Transaction conflict detected."
+    assert error_text(Exception(f"(io.delta.exceptions.ConcurrentAppendException) {conflict}")) == conflict
