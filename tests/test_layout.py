@@ -28,11 +28,13 @@ ARROWS: dict[str, set[str]] = {
     "triggers": {"core", "workspace", "compat", "hooks"},
     "sensors": {"core", "workspace", "compat", "hooks", "triggers", "links"},
     "operators": {"core", "workspace", "compat", "hooks", "triggers", "links"},
-    "cli": {ROOT, "core", "workspace", "compat", "hooks"},
+    "replays": {"core", "workspace", "compat", "hooks"},
+    "commands": {"core", "workspace", "hooks", "commands"},
+    "cli": {ROOT, "core", "commands"},
 }
 """What each module, or package, of the provider may import of the provider."""
 
-WITH_AIRFLOW = {"compat", "hooks", "sensors", "operators", "triggers", "links", "cli"}
+WITH_AIRFLOW = {"compat", "hooks", "sensors", "operators", "triggers", "links", "replays"}
 SAME_IN_ALL_VERSIONS = ("airflow.providers.databricks", "airflow.triggers.base")
 """What may be imported of Airflow outside compat.py: these are the same from 2.11 to 3."""
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from databricks_file_arrivals import __version__
-from databricks_file_arrivals.commands import deploy, log
+from databricks_file_arrivals.commands import cursor, deploy, explain, log, mapping, replay
+from databricks_file_arrivals.commands.arguments import Said
 from databricks_file_arrivals.core.errors import FileArrivalsError
 
 
@@ -15,11 +18,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command: 0 when it did what it says, 1 with the reason when not, 2 when it was called
     wrongly."""
     arguments = _parser().parse_args(argv)
-    try:
-        return arguments.run(arguments) or 0
-    except FileArrivalsError as error:
-        print(f"file-arrivals: {error}", file=sys.stderr)
-        return 1
+    # The standard output is for what the command says: Airflow logs to it too.
+    out = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            return _say(arguments.run(arguments), out)
+        except FileArrivalsError as error:
+            print(f"file-arrivals: {error}", file=sys.stderr)
+            return 1
+
+
+def _say(said: Said, out: TextIO) -> int:
+    """Print what a command says, as it says it; its exit code."""
+    while True:
+        try:
+            print(next(said), file=out, flush=True)
+        except StopIteration as end:
+            return int(end.value)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -31,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (deploy, log):
+    for module in (deploy, mapping, log, explain, replay, cursor):
         module.add(commands)
     return parser
 

@@ -3,6 +3,7 @@
 FileArrivalsError
 ├── BadInput                 a name, option or value that cannot be used
 │   └── BadTableName
+├── ChangedSince             what was looked at is not as it was any more
 ├── DeploymentError
 │   ├── TableMissing         a table that `deploy` has not made yet
 │   └── TableDiffers         a table of another shape or schema version
@@ -43,6 +44,11 @@ class BadTableName(BadInput):
             f"{text!r} does not name a table: {reason}. Write catalog.schema.table, such as "
             "main.ingest.file_log."
         )
+
+
+class ChangedSince(FileArrivalsError):
+    """Raised when what was looked at, and was to be acted on, is not as it was any more. Nothing was
+    done."""
 
 
 class DeploymentError(FileArrivalsError):

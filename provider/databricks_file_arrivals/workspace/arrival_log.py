@@ -12,13 +12,13 @@ from databricks_file_arrivals.core.tables import like
 from databricks_file_arrivals.workspace.log_rows import chunks
 from databricks_file_arrivals.workspace.log_tables import LogTables
 
-_TOTALS = (
+TOTALS = (
     "min(batch_id) AS first_batch, max(batch_id) AS last_batch, count(*) AS file_count, "
     "sum(coalesce(file_size, 0)) AS total_bytes, min(logged_at) AS first_at, max(logged_at) AS last_at"
 )
-_TOTALLED = ("first_batch", "last_batch", "file_count", "total_bytes", "first_at", "last_at")
-_PLACE = "stream_id: STRING, directory: STRING, after: BIGINT, up_to: BIGINT"
-_IN_PLACE = (
+TOTALLED = ("first_batch", "last_batch", "file_count", "total_bytes", "first_at", "last_at")
+PLACE = "stream_id: STRING, directory: STRING, after: BIGINT, up_to: BIGINT"
+IN_PLACE = (
     "a.stream_id = w.stream_id AND a.directory = w.directory AND a.batch_id > w.after "
     "AND a.batch_id <= w.up_to"
 )
@@ -51,7 +51,7 @@ class ArrivalLog(LogTables):
         """The arrivals between two cursors, aggregated by parent directory where the data is."""
         where, bound = between({stream: (after.get(stream, -1), last) for stream, last in up_to.items()})
         rows = self._query(
-            f"SELECT stream_id, max(root) AS root, directory, {_TOTALS} FROM {self.names.arrivals.sql} "
+            f"SELECT stream_id, max(root) AS root, directory, {TOTALS} FROM {self.names.arrivals.sql} "
             f"WHERE {where} GROUP BY stream_id, directory",
             bound,
         )
@@ -65,19 +65,19 @@ class ArrivalLog(LogTables):
         where, bound = between(_windows(w.arrivals for w in wanted))
         for chunk in chunks(asked):
             rows = self._query(
-                f"""SELECT stream_id, directory, after, pattern, {_TOTALS} FROM (
+                f"""SELECT stream_id, directory, after, pattern, {TOTALS} FROM (
   SELECT *, explode(CASE WHEN size(hits) = 0 THEN array(CAST(NULL AS STRING)) ELSE hits END) AS pattern FROM (
     SELECT a.*, w.after,
       filter(w.patterns, p -> substring_index(a.path, '/', -1) LIKE {like("p")}) AS hits
     FROM (SELECT * FROM {self.names.arrivals.sql} WHERE {where}) a JOIN (
-      SELECT inline(from_json(:wanted, 'ARRAY<STRUCT<{_PLACE}, patterns: ARRAY<STRING>>>'))
-    ) w ON {_IN_PLACE})
+      SELECT inline(from_json(:wanted, 'ARRAY<STRUCT<{PLACE}, patterns: ARRAY<STRING>>>'))
+    ) w ON {IN_PLACE})
 ) GROUP BY stream_id, directory, after, pattern""",
                 {"wanted": chunk, **bound},
             )
             for row in rows:
                 place = (row["stream_id"], row["directory"], row["after"])
-                totals = {name: row[name] for name in _TOTALLED}
+                totals = {name: row[name] for name in TOTALLED}
                 found.setdefault(place, {})[row["pattern"]] = replace(known[place], **totals)
         return found
 
@@ -88,7 +88,7 @@ class ArrivalLog(LogTables):
         for chunk in chunks([json.dumps(gap._asdict()) for gap in gaps]):
             rows = self._query(
                 f"""SELECT DISTINCT w.* FROM (SELECT * FROM {self.names.arrivals.sql} WHERE {where}) a
-JOIN (SELECT inline(from_json(:wanted, 'ARRAY<STRUCT<{_PLACE}>>'))) w ON {_IN_PLACE}""",
+JOIN (SELECT inline(from_json(:wanted, 'ARRAY<STRUCT<{PLACE}>>'))) w ON {IN_PLACE}""",
                 {"wanted": chunk, **bound},
             )
             found |= {Gap(r["stream_id"], r["directory"], r["after"], r["up_to"]) for r in rows}

@@ -1,0 +1,148 @@
+"""The operator that drives outcomes again, for a DAG that a person runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from databricks_file_arrivals.compat import AirflowFailException, BaseOperator, Context
+from databricks_file_arrivals.core.errors import BadInput
+from databricks_file_arrivals.core.outcomes import Status
+from databricks_file_arrivals.core.replays import DEFAULT, Selection
+from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, Names
+from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
+from databricks_file_arrivals.workspace.claims import Options
+from databricks_file_arrivals.workspace.replays import Replay, Replayer
+
+
+class ReplayOperator(BaseOperator):
+    """Starts again what failed, was unmapped, or is chosen: what `file-arrivals replay` does.
+
+    Each outcome is replayed once, whatever dies and however often the task is repeated. Returns the counts of
+    what was replayed and left, and of what came of it. A start that failed fails the task at its end; it is
+    in the log as ERROR, and tried again.
+
+    :param log_table: the trigger log, such as `main.ingest.file_log`
+    :param workflow_mapping_table: which workflow runs for which directory, for outcomes that had none
+    :param consumer: whose outcomes
+    :param directory: outcomes of this directory and of those below it
+    :param workflow: outcomes of this workflow
+    :param statuses: outcomes of these statuses; default: those that started nothing, or failed
+    :param since: recorded at this time or later, as ISO text; UTC without a zone
+    :param until: recorded before this time
+    :param trigger_ids: these requests, by their `trigger_id` or the beginning of it
+    :param start: the workflow to start instead of the recorded one
+    :param force: also what was replayed before, is tried again by itself, or may have been started after all
+    :param dry_run: only log what would be started
+    :param databricks_conn_id: the connection, of type `databricks`
+    :param warehouse_id: the SQL warehouse; without it the one of the connection's extra `http_path`
+    """
+
+    template_fields = (
+        *("log_table", "workflow_mapping_table", "consumer", "directory", "workflow", "statuses", "since"),
+        *("until", "trigger_ids", "start", "databricks_conn_id", "warehouse_id"),
+    )
+    ui_color = "#ffd7ba"
+
+    def __init__(
+        self,
+        *,
+        log_table: str,
+        workflow_mapping_table: str,
+        consumer: str = DEFAULT_CONSUMER,
+        directory: str | None = None,
+        workflow: str | None = None,
+        statuses: Sequence[str] = tuple(status.value for status in DEFAULT),
+        since: str | None = None,
+        until: str | None = None,
+        trigger_ids: Sequence[str] = (),
+        start: str | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+        databricks_conn_id: str = DEFAULT_CONN_ID,
+        warehouse_id: str | None = None,
+        retries: int = 3,
+        retry_delay: timedelta = timedelta(seconds=10),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
+        self.log_table = log_table
+        self.workflow_mapping_table = workflow_mapping_table
+        self.consumer = consumer
+        self.directory = directory
+        self.workflow = workflow
+        self.statuses = statuses
+        self.since = since
+        self.until = until
+        self.trigger_ids = trigger_ids
+        self.start = start
+        self.force = force
+        self.only_show = dry_run  # `dry_run` is a method of Airflow's
+        self.databricks_conn_id = databricks_conn_id
+        self.warehouse_id = warehouse_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Replay what is selected, and return what was done."""
+        with airflow_errors():
+            hook = FileArrivalsHook(self.databricks_conn_id, self.warehouse_id)
+            names = Names.of(self.log_table, self.workflow_mapping_table)
+            replayer = Replayer(hook, names, self._options(context))
+            selection = self._selection()
+            found = replayer.preview(selection) if self.only_show else replayer.replay(selection)
+        for each in found:
+            self._tell(each)
+        replayed = sum(bool(each.rows) for each in found)
+        counts = Counter({s.lower(): n for s, n in sorted(replayer.report.counts.items())})
+        _fail_at_end([*replayer.report.refused, *replayer.report.unavailable])
+        return {"outcomes": replayed, "left": len(found) - replayed, **counts}
+
+    def _tell(self, each: Replay) -> None:
+        if not each.rows:
+            self.log.warning("left %s %s: %s", each.row.status, each.row.directory, each.reason)
+        for row in each.starts:
+            verb = "would start" if self.only_show else "started"
+            self.log.info("%s %s for %s, %s files", verb, row.workflow_name, row.directory, row.file_count)
+
+    def _selection(self) -> Selection:
+        return Selection(
+            consumer=self.consumer,
+            directory=self.directory or None,
+            workflow=self.workflow or None,
+            statuses=tuple(_status(text) for text in self.statuses),
+            since=_moment(self.since),
+            until=_moment(self.until),
+            trigger_ids=tuple(self.trigger_ids),
+            start=self.start or None,
+            force=self.force,
+        )
+
+    def _options(self, context: Context) -> Options:
+        ti = context["ti"]
+        stamp = {"dag_id": ti.dag_id, "dag_run_id": ti.run_id, "task_id": ti.task_id}
+        return Options(self.consumer, self.log_table, stamp={**stamp, "try_number": ti.try_number})
+
+
+def _status(text: str) -> Status:
+    try:
+        return Status(text.upper())
+    except ValueError:
+        raise BadInput(f"statuses: {text!r} is no status of an outcome.") from None
+
+
+def _moment(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise BadInput(f"{text!r} is no time: write 2026-05-31T14:00.") from None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
+def _fail_at_end(lines: Sequence[str]) -> None:
+    """Fail the task when a start failed, now that all others are recorded. The ledger tries them again."""
+    if lines:
+        shown = "\n  ".join(lines[:20])
+        raise AirflowFailException(f"{len(lines)} starts failed and are tried again later:\n  {shown}")
