@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -19,7 +19,8 @@ from databricks_file_arrivals.core.runs import Run
 from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.workspace.exchange import Answer, Call
 from databricks_file_arrivals.workspace.jobs import STARTS_PER_SECOND, Client, JobsApi
-from tests.airflow_side import DECLARED
+from local_workspace.testing import RunningWorkspace
+from tests.airflow_side import DECLARED, PRINCIPAL
 
 NOW = datetime.now(timezone.utc)
 
@@ -48,15 +49,21 @@ class Listing:
         if request.endpoint.endswith("runs/get"):
             return ended(query["run_id"])
         if request.endpoint.endswith("runs/list"):
-            return self._page("runs", [ended(run_id) for run_id in self.runs], query)
-        named = [(i, name) for i, name in enumerate(self.names) if query.get("name") in (None, name)]
-        settings = [{"job_id": i, "settings": {"name": name, "parameters": []}} for i, name in named]
-        return self._page("jobs", settings, query)
+            return self._page("runs", self.runs, ended, query)
+        every: Sequence[int] = range(len(self.names))
+        if "name" in query:
+            every = [i for i in every if self.names[i] == query["name"]]
+        return self._page("jobs", every, self._job, query)
 
-    def _page(self, key: str, entries: list[Any], query: Mapping[str, Any]) -> Answer:
+    def _job(self, job_id: int) -> dict[str, Any]:
+        return {"job_id": job_id, "settings": {"name": self.names[job_id], "parameters": []}}
+
+    def _page(
+        self, key: str, ids: Sequence[int], entry: Callable[[int], Any], query: Mapping[str, Any]
+    ) -> Answer:
         begin, limit = int(query.get("page_token", 0)), query["limit"]
-        more = {"next_page_token": str(begin + limit)} if begin + limit < len(entries) else {}
-        return {key: entries[begin : begin + limit], **more}
+        more = {"next_page_token": str(begin + limit)} if begin + limit < len(ids) else {}
+        return {key: [entry(each) for each in ids[begin : begin + limit]], **more}
 
 
 def ended(run_id: int) -> dict[str, Any]:
@@ -148,6 +155,33 @@ def test_starts_keep_the_pace_that_they_are_given(hook: FileArrivalsHook, jobs: 
     begun = time.monotonic()
     JobsApi(hook, 4, 20).start([request(jobs["locked"], f"pace-{i}") for i in range(9)])
     assert time.monotonic() - begun >= 8 / 20
+
+
+RUN_NOW = "POST /api/2.*/jobs/run-now"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_answer_that_is_lost_leaves_one_run(
+    databricks: RunningWorkspace, admin: WorkspaceClient, new_job: Callable[..., int], when: str
+) -> None:
+    job_id = new_job(f"answer lost {when}")
+    with databricks.faults.added("drop", RUN_NOW, when=when, principal=PRINCIPAL) as lost:
+        run_id = start_one(JobsApi(FileArrivalsHook()), request(job_id, f"answer-lost-{when}"))
+        assert databricks.faults.find(lost).hits == 1
+    assert [run.run_id for run in admin.jobs.list_runs(job_id=job_id)] == [run_id]
+
+
+def test_a_workspace_that_is_busy_is_asked_again_when_it_says(
+    databricks: RunningWorkspace, jobs: dict[str, int]
+) -> None:
+    terms: dict[str, Any] = {"status": 429, "retry_after": 1, "times": 2, "principal": PRINCIPAL}
+    with databricks.faults.added("error", RUN_NOW, **terms) as busy:
+        begun = time.monotonic()
+        runs = JobsApi(FileArrivalsHook(), 4, None).start(
+            [request(jobs["alpha"], f"busy-{i}") for i in range(4)]
+        )
+        assert len(set(runs)) == 4 and all(isinstance(run, int) for run in runs)
+        assert time.monotonic() - begun >= 1 and databricks.faults.find(busy).hits == 2
 
 
 def test_an_old_request_looks_for_its_run_before_it_starts_one(
