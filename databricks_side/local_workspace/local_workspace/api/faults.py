@@ -112,9 +112,9 @@ class Terms:
         )
 
     @property
-    def lets_through(self) -> bool:
-        """Whether a call goes on to its effect after this."""
-        return self.when is When.AFTER or self.kind in (Kind.DELAY, Kind.WAREHOUSE_STOPPED)
+    def answers(self) -> bool:
+        """Whether a call has its answer by this, or will never have one."""
+        return self.kind not in (Kind.DELAY, Kind.WAREHOUSE_STOPPED)
 
 
 @dataclass(slots=True)
@@ -225,7 +225,7 @@ class Faults:
         for fault in self._faults.values():
             if fault.take(call):
                 taken.append(fault)
-                if not fault.terms.lets_through:
+                if fault.terms.answers:
                     break
         return taken
 

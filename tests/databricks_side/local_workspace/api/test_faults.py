@@ -83,9 +83,10 @@ def test_faults_act_in_order_up_to_the_first_that_answers() -> None:
     assert faults.take(call()) == [first, second]
     faults.delete(second)
     assert faults.take(call()) == [first, third]
-    late = faults.add(terms(kind=Kind.DROP, when=When.AFTER))
     faults.delete(third)
+    late, later = [faults.add(terms(kind=Kind.DROP, when=When.AFTER)) for _ in range(2)]
     assert faults.take(call()) == [first, late]
+    assert faults.take(call()) == [first, later], "each has a call of its own"
 
 
 def test_a_delay_ends_in_time_or_when_it_is_released() -> None:
