@@ -29,7 +29,10 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--kills", type=int, default=110, help="how many (default: %(default)s)")
     whole.add_argument("--arrivals", type=int, default=10_000, help="files that land (default: %(default)s)")
     whole.add_argument(
-        "--minutes", type=float, default=30, help="for how long it kills at most (default: %(default)s)"
+        "--minutes",
+        type=float,
+        default=30,
+        help="over how many it spreads all that; at most twice as many (default: %(default)s)",
     )
     whole.add_argument("--seed", type=int, help="of what is chosen at random; a new one if left out")
     whole.add_argument(

@@ -24,7 +24,7 @@ FAULTY = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How much of everything, and how long it may take until it settles."""
+    """How much of everything, and over how many minutes; a busy machine may take twice as many."""
 
     kills: int
     arrivals: int
@@ -71,16 +71,16 @@ def _rage(made: CrashStage, wanted: Wanted, traffic: Traffic, kills: Kills, trou
     """Kill and set faults until there was enough of it and all has landed, or the time is over."""
     chance = random.Random(f"rage {wanted.seed}")
     begun = said = time.monotonic()
-    while time.monotonic() - begun < wanted.minutes * 60 and not (
-        kills.total >= wanted.kills and traffic.done
-    ):
-        left = max(5.0, wanted.minutes * 60 - (time.monotonic() - begun))
+    while not (kills.total >= wanted.kills and traffic.done):
+        left = wanted.minutes * 60 - (time.monotonic() - begun)
+        if left < -wanted.minutes * 60:
+            break
         if kills.total < wanted.kills:
             if chance.random() < FAULTY:
                 made.screen.say(f"fault: {troubles.set_one()}")
             if what := kills.one():
                 made.screen.say(f"kill {kills.total}: {what}")
-            pause = left / max(1, wanted.kills - kills.total)
+            pause = max(5.0, left) / max(1, wanted.kills - kills.total)
             time.sleep(min(15.0, chance.uniform(0, pause)))
         else:
             time.sleep(1)
@@ -88,10 +88,14 @@ def _rage(made: CrashStage, wanted: Wanted, traffic: Traffic, kills: Kills, trou
         made.processes.check()
         if time.monotonic() - said > SAY_SECONDS:
             said = time.monotonic()
-            told = len(list(made.told.glob("*.json")))
-            made.screen.say(
-                f"{kills.total} kills, {troubles.hits} faults, {len(traffic.landed)} files landed, "
-                f"{told} tries of runs have told their files"
-            )
+            made.screen.say(_progress(made, traffic, kills, troubles))
     troubles.clear()
     made.processes.kill_orphans()
+
+
+def _progress(made: CrashStage, traffic: Traffic, kills: Kills, troubles: Troubles) -> str:
+    told = len(list(made.told.glob("*.json")))
+    return (
+        f"{kills.total} kills, {troubles.hits} faults, {len(traffic.landed)} files landed, "
+        f"{told} tries of runs have told their files"
+    )
