@@ -282,10 +282,12 @@ def _answer(request: Call, status: int, content: bytes, headers: Mapping[str, st
     try:
         answer: Answer = json.loads(content)
     except ValueError as error:
-        raise WorkspaceError(
-            f"{_describe(request)}: the answer is not JSON. Is the connection's host a workspace?"
-        ) from error
+        raise _not_json(_describe(request)) from error
     return answer
+
+
+def _not_json(what: str) -> WorkspaceError:
+    return WorkspaceError(f"{what}: the answer is not JSON. Is the connection's host a workspace?")
 
 
 def _refusal(status: int, text: str, what: str, headers: Mapping[str, str]) -> WorkspaceError:
@@ -338,25 +340,27 @@ def wait(state: RetryCallState) -> float:
 @contextmanager
 def _token_errors() -> Generator[None]:
     """Raise what goes wrong on the way to a token as this package's errors."""
+    what = "the token's endpoint"
     try:
         yield
+    except (requests.JSONDecodeError, aiohttp.ContentTypeError) as error:
+        raise _not_json(what) from error
     except (requests.RequestException, aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-        status = getattr(error, "status", None)
-        if isinstance(status, int):
-            raise _refusal(status, str(error), "the token's endpoint", {}) from error
-        raise WorkspaceUnavailable(f"the token's endpoint: {error}") from error
-    except AirflowException as error:
+        raise _answered(error, what) or WorkspaceUnavailable(f"{what}: {error}") from error
+    except (AirflowException, ValueError) as error:
         inner = error.__cause__ or error.__context__
-        if isinstance(inner, requests.HTTPError):
-            status, text = inner.response.status_code, inner.response.text
-            raise _refusal(status, text, "the token's endpoint", {}) from error
-        if isinstance(inner, aiohttp.ClientResponseError):
-            raise _refusal(inner.status, inner.message, "the token's endpoint", {}) from error
         if isinstance(inner, RetryError):
-            raise WorkspaceUnavailable(f"the token's endpoint: {error}") from error
-        raise BadInput(f"The connection cannot be used: {error}") from error
-    except ValueError as error:
-        raise BadInput(f"The connection cannot be used: {error}") from error
+            raise WorkspaceUnavailable(f"{what}: {error}") from error
+        raise _answered(inner, what) or BadInput(f"The connection cannot be used: {error}") from error
+
+
+def _answered(error: BaseException | None, what: str) -> WorkspaceError | None:
+    """What an HTTP error of either client means; None if it is none."""
+    if isinstance(error, requests.HTTPError):
+        return _refusal(error.response.status_code, error.response.text, what, {})
+    if isinstance(error, aiohttp.ClientResponseError):
+        return _refusal(error.status, error.message, what, {})
+    return None
 
 
 @contextmanager

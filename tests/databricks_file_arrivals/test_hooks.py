@@ -110,6 +110,13 @@ def test_a_host_that_answers_something_else_is_named(conn) -> None:  # type: ign
         server.shutdown()
 
 
+ANSWER = {
+    **{"error_code": "SOME", "message": "why"},
+    **{"access_token": "oauth-x", "token_type": "Bearer", "expires_in": 3600},
+}
+"""It says enough to be the answer of any call here."""
+
+
 class Scripted:
     """A workspace on a socket that gives prepared answers, each (status, headers), and then good ones. The
     status 0 drops the connection after the call was read."""
@@ -131,9 +138,10 @@ class Scripted:
                 if status == 0:
                     self.close_connection = True
                     return
-                body = b'{"error_code": "SOME", "message": "why", "statement_id": "s"}'
+                body = b"<html>" if "Content-Type" in headers else json.dumps(ANSWER).encode()
                 self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                usual = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+                for name, value in {**usual, **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
@@ -269,6 +277,55 @@ def test_a_connection_without_credentials_is_named(scripted, make_calls, parts) 
     with pytest.raises(BadInput, match="cannot be used"):
         make_calls(hook, READ)
     assert not script.asked
+
+
+@pytest.fixture
+def oauth(scripted):  # type: ignore[no-untyped-def]
+    """The same for a service principal: tokens come from the same server, which the stock hook would only
+    look for on https."""
+
+    def make(*answers: tuple[int, dict[str, str]]) -> tuple[FileArrivalsHook, Scripted]:
+        hook, script = scripted(
+            *answers, login="id", password="secret", extra={"service_principal_oauth": True}
+        )
+        url = f"http://127.0.0.1:{script.server.server_port}/oidc/v1/token"
+        hook._get_oidc_token_service_url = lambda: url
+        return hook, script
+
+    return make
+
+
+@both
+def test_a_service_principal_gets_a_token_once_for_many_calls(oauth, make_calls) -> None:  # type: ignore[no-untyped-def]
+    hook, script = oauth((503, {}))
+    make_calls(hook, READ, READ)
+    basic = "Basic " + b64encode(b"id:secret").decode()
+    token, call = ("/oidc/v1/token", basic), ("/api/2.2/x", "Bearer oauth-x")
+    assert script.asked == [token, token, call, call]
+
+
+@both
+@pytest.mark.parametrize(("status", "kind"), [(401, NotAuthenticated), (400, Refused)])
+def test_a_wrong_secret_is_named(oauth, make_calls, status, kind) -> None:  # type: ignore[no-untyped-def]
+    hook, script = oauth((status, {}))
+    with pytest.raises(kind, match=r"secret|SOME|Bad Request"):
+        make_calls(hook, READ)
+    assert len(script.asked) == 1
+
+
+@both
+def test_a_tokens_endpoint_that_is_something_else_is_named(oauth, make_calls) -> None:  # type: ignore[no-untyped-def]
+    hook, _ = oauth((200, {"Content-Type": "text/html"}))
+    with pytest.raises(WorkspaceError, match="not JSON"):
+        make_calls(hook, READ)
+
+
+@both
+def test_a_tokens_endpoint_that_is_down_is_asked_again_and_then_named(oauth, make_calls) -> None:  # type: ignore[no-untyped-def]
+    hook, script = oauth(*[(503, {})] * 50)
+    with pytest.raises(WorkspaceUnavailable, match="token's endpoint"):
+        make_calls(hook, READ)
+    assert len(script.asked) == TRIES
 
 
 def test_the_credentials_are_asked_for_once_in_a_while(scripted, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
