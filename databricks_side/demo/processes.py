@@ -18,6 +18,7 @@ import psutil
 
 T = TypeVar("T")
 END_SECONDS = 40.0
+ORPHAN_SECONDS = 3.0
 _OTHERS = ("AIRFLOW", "DATABRICKS_", "SPARK_", "PYTHONPATH")
 
 
@@ -161,11 +162,12 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
 
 
 def _end(roots: Sequence[psutil.Process]) -> None:
-    """Ask them to end, and kill what is left of their trees when they do not."""
+    """Ask them to end, and kill what is left of their trees: those they started end with them, or soon."""
     everything = _trees([root.pid for root in roots])
     for root in roots:
         root.terminate()
-    _, left = psutil.wait_procs(everything, timeout=END_SECONDS)
+    psutil.wait_procs(roots, timeout=END_SECONDS)
+    _, left = psutil.wait_procs(everything, timeout=ORPHAN_SECONDS)
     for process in left:
         process.kill()
     psutil.wait_procs(left, timeout=END_SECONDS)

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import demo.processes
 import psutil
 import pytest
 from demo.processes import DemoError, Processes, environment, free_port, tail, until
@@ -16,6 +17,11 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(child.pid, flush=True)
 time.sleep(600)
 """
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo.processes, "ORPHAN_SECONDS", 0.2)
 
 
 def sleeper(processes: Processes, folder: Path) -> tuple[psutil.Process, psutil.Process]:
