@@ -10,7 +10,7 @@ from demo.scenario import AREAS, EMPTY, EXAMPLE, MISSING_WORKFLOW, WORKFLOWS, Le
 
 from databricks_file_arrivals.core.mapping import WorkflowMapping
 from databricks_file_arrivals.core.outcomes import Status
-from databricks_file_arrivals.core.planning import Arrivals, Route, route
+from databricks_file_arrivals.core.planning import Arrivals, Route, matched, route
 
 ROOT = "/in/landing"
 NOON = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
@@ -27,7 +27,7 @@ def planned(wanted: Scenario, wave: int) -> tuple[Route, ...]:
         f.path.rpartition("/")[0] for f in wanted.wave(wave) if f.left_out is not LeftOut.HIDDEN
     )
     arrivals = [
-        Arrivals("s", ROOT, f"file:{ROOT}/{directory}", 0, 0, count, 0, NOON, NOON)
+        Arrivals("s", ROOT, f"file:{ROOT}/{directory}", -1, 0, 0, 0, count, 0, NOON, NOON)
         for directory, count in directories.items()
     ]
     rows = [
@@ -40,7 +40,7 @@ def planned(wanted: Scenario, wave: int) -> tuple[Route, ...]:
     ]
     mapping = WorkflowMapping.read(rows)
     assert not mapping.problems
-    return route(arrivals, mapping)
+    return route(matched(arrivals, mapping), {})
 
 
 def test_it_is_the_same_each_time(all_of_it: Scenario) -> None:
