@@ -12,7 +12,8 @@ import pytest
 
 from local_workspace.api.call import Workspace
 from local_workspace.api.principals import Principal
-from local_workspace.api.run_store import RunFilter, RunRequest
+from local_workspace.api.run_store import RunFilter, RunRequest, end_run
+from local_workspace.api.scheduler import _promote
 
 ADMIN = Principal("admin", 1, True)
 
@@ -62,6 +63,30 @@ def test_a_run_whose_file_is_missing_ends_and_gives_its_place_to_the_next(
         parts.state.reading.execute("SELECT count(*) FROM tokens WHERE task_run_id IS NOT NULL").fetchone()[0]
         == 0
     )
+
+
+def test_free_places_go_to_the_oldest_of_each_queue(parts: Workspace, job: dict[str, Any]) -> None:
+    """Places are freed by an end, and by a job that is given more of them."""
+    jobs = [
+        parts.jobs.create(ADMIN, {**job, "max_concurrent_runs": places, "queue": {"enabled": True}}, "2.2")
+        for places in (1, 2)
+    ]
+    runs = {job_id: [parts.runs.run_now(ADMIN, RunRequest(job_id)) for _ in range(5)] for job_id in jobs}
+
+    def pending() -> list[int]:
+        with parts.state.writing() as db:
+            _promote(db)
+            found = db.execute("SELECT run_id FROM runs WHERE state = 'PENDING' ORDER BY seq").fetchall()
+        return [run_id for (run_id,) in found]
+
+    one, two = runs.values()
+    assert pending() == [one[0], *two[:2]]
+    with parts.state.writing() as db:
+        end_run(db, one[0], "SUCCESS", "")
+        end_run(db, two[1], "SUCCESS", "")
+    assert pending() == [one[1], two[0], two[2]]
+    parts.jobs.update(ADMIN, jobs[0], {"max_concurrent_runs": 3}, [], "2.2")
+    assert pending() == [*one[1:4], two[0], two[2]]
 
 
 def test_a_result_found_after_a_restart_is_taken(parts: Workspace, job_id: int) -> None:
