@@ -19,8 +19,8 @@ up: setup ## the same, kept running: prints the URLs and logins; Ctrl-C ends it
 crash: setup ## kill everything at random while files land, then compare; ARGS="--kills 10 …"
 	@PYTHONPATH=databricks_side $(BIN)/python -m crash $(ARGS)
 
-test: setup ## the whole test suite
-	$(BIN)/python -m pytest
+test: setup ## the whole test suite, on two workers
+	$(BIN)/python -m pytest -n 2
 
 bench: setup ## the measurements that the docs quote: starts, logs, planner; many minutes
 	$(BIN)/python -m bench

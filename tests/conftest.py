@@ -7,8 +7,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # it comes without types
 
 from local_workspace.engine import setup
 from local_workspace.testing import RunningWorkspace, running_workspace
@@ -32,6 +34,20 @@ os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(
         for name, folder in DAG_FOLDERS.items()
     ]
 )
+
+
+class ByFile(LoadFileScheduling):  # type: ignore[misc]  # the same
+    """Whole files to each worker, in order; all of the stream to one: they share a Spark of their own."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "stream" if "/file_arrivals_stream/" in nodeid else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """How `pytest -n 2` divides the tests; each worker has a workspace and an Airflow home of its own."""
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
