@@ -16,6 +16,8 @@ from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, ai
 from databricks_file_arrivals.workspace.claims import Options
 from databricks_file_arrivals.workspace.replays import Replay, Replayer
 
+_STATUSES = tuple(status.value for status in DEFAULT)
+
 
 class ReplayOperator(BaseOperator):
     """Starts again what failed, was unmapped, or is chosen: what `file-arrivals replay` does.
@@ -54,7 +56,7 @@ class ReplayOperator(BaseOperator):
         consumer: str = DEFAULT_CONSUMER,
         directory: str | None = None,
         workflow: str | None = None,
-        statuses: Sequence[str] = tuple(status.value for status in DEFAULT),
+        statuses: Sequence[str] = _STATUSES,
         since: str | None = None,
         until: str | None = None,
         trigger_ids: Sequence[str] = (),

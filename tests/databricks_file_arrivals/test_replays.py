@@ -1,0 +1,79 @@
+"""The operator as a task instance of a real DAG run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from databricks_file_arrivals.core.errors import BadInput
+from databricks_file_arrivals.core.outcomes import Status
+from databricks_file_arrivals.core.replays import DEFAULT
+from databricks_file_arrivals.replays import ReplayOperator
+from tests.airflow_side import Log
+from tests.conftest import DAG_FOLDERS
+
+SOURCE = """
+from datetime import datetime
+from airflow.sdk import DAG, Param
+from databricks_file_arrivals.operators import TriggerWorkflowsOperator
+from databricks_file_arrivals.replays import ReplayOperator
+
+TABLES = {tables!r}
+with DAG("replay_{schema}", schedule=None, start_date=datetime(2026, 1, 1), params={{"start": "alpha"}}):
+    done = TriggerWorkflowsOperator(task_id="trigger", **TABLES)
+    chosen = {{"statuses": ["unmapped"], "start": "{{{{ params.start }}}}", "since": "2026-01-01", **TABLES}}
+    looked = ReplayOperator(task_id="look", dry_run=True, **chosen)
+    first = ReplayOperator(task_id="first", **chosen)
+    done >> looked >> first >> ReplayOperator(task_id="second", **chosen)
+"""
+
+
+def test_it_replays_what_is_chosen_once(
+    airflow_db: str, new_log: Callable[[], Log], jobs: dict[str, int]
+) -> None:
+    log = new_log()
+    log.land({"/in/z": 3})
+    tables = {"log_table": str(log.names.log), "workflow_mapping_table": str(log.names.mapping)}
+    file = DAG_FOLDERS["written"] / "replay_only.py"
+    file.write_text(SOURCE.format(tables=tables, schema=log.names.log.parts[1]))
+    (dag,) = DagBag(file).dags.values()
+    run = dag.test(logical_date=datetime.now(timezone.utc))
+    returned = {
+        name: task.xcom_pull(name)
+        for name in ("look", "first", "second")
+        if (task := run.get_task_instance(name)) is not None and task.state == "success"
+    }
+    assert returned == {
+        "look": {"outcomes": 1, "left": 0},
+        "first": {"outcomes": 1, "left": 0, "planned": 1, "triggered": 1},
+        "second": {"outcomes": 0, "left": 1},
+    }
+    (row,) = log.hook.query(
+        f"SELECT * FROM {log.names.log.sql} WHERE status = 'TRIGGERED' AND replay_of IS NOT NULL"
+    )
+    assert (row["workflow_name"], row["task_id"], row["file_count"]) == ("alpha", "first", 3)
+
+
+def operator(**arguments: object) -> ReplayOperator:
+    return ReplayOperator(
+        task_id="replay",
+        log_table="main.x.log",
+        workflow_mapping_table="main.x.mapping",
+        **arguments,  # type: ignore[arg-type]
+    )
+
+
+def test_its_selection_is_that_of_the_command() -> None:
+    selection = operator(since="2026-01-01T10:00", directory="", workflow="w")._selection()
+    assert selection.statuses == DEFAULT
+    assert selection.since == datetime(2026, 1, 1, 10, tzinfo=timezone.utc) and selection.directory is None
+    assert operator(statuses=["succeeded"])._selection().statuses == (Status.SUCCEEDED,)
+
+
+@pytest.mark.parametrize("bad", [{"statuses": ["held"]}, {"statuses": ["gone"]}, {"until": "yesterday"}])
+def test_what_cannot_be_selected_is_said(bad: dict[str, object]) -> None:
+    with pytest.raises(BadInput):
+        operator(**bad)._selection()
