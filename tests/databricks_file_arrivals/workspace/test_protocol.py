@@ -1,0 +1,196 @@
+"""Planner and ledger together, in every order of steps that chance finds: nothing is lost, nothing doubled.
+
+The model is simple: each file that a won claim read has to be in exactly one executed run, or in one end that
+says why there is none, for each rule that picked it when the claim was planned.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from databricks_file_arrivals.core.mapping import WorkflowMapping
+from databricks_file_arrivals.core.outcomes import Status
+from tests.databricks_file_arrivals.core.planned import File
+from tests.databricks_file_arrivals.workspace.in_memory import (
+    EXPECTED_ERRORS,
+    Fate,
+    Operator,
+    World,
+    finish,
+    recover,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quiet() -> Iterator[None]:
+    """Thousands of passes tell thousands of lines."""
+    logger = logging.getLogger("databricks_file_arrivals")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(before)
+
+
+DIRECTORIES = ["/in/a", "/in/a/x", "/in/b"]
+rules = st.lists(
+    st.builds(
+        lambda directory, workflow, active, **terms: {
+            "directory": directory,
+            "workflow_name": workflow,
+            "active_ind": active,
+            **terms,
+        },
+        st.sampled_from(["/in/a", "/in/a/x", "/in/*", "b"]),
+        st.sampled_from(["load", "more", "missing", "refused"]),
+        st.sampled_from("YYYN"),
+        file_pattern=st.sampled_from([None, None, "*.csv"]),
+        min_files=st.sampled_from([None, None, 3]),
+        settle_seconds=st.sampled_from([None, None, 60]),
+        min_interval_seconds=st.sampled_from([None, None, 90]),
+        when_queued=st.sampled_from([None, "skip", "start"]),
+    ),
+    max_size=4,
+)
+BROKEN = [fate for fate in Fate if fate is not Fate.DONE]
+fates = st.one_of(st.just(Fate.DONE), st.just(Fate.DONE), st.sampled_from(BROKEN))
+
+
+class Protocol(RuleBasedStateMachine):
+    """Streams that log, people who edit, operators that run two at a time and die, a cluster that runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.operators: list[Operator] = []
+        self.batch = 0
+
+    @rule(
+        landed=st.lists(
+            st.tuples(st.sampled_from(DIRECTORIES), st.sampled_from("ct")), min_size=1, max_size=3
+        )
+    )
+    def files_land(self, landed: list[tuple[str, str]]) -> None:
+        for i, (directory, kind) in enumerate(landed):
+            name = f"{i}.{'csv' if kind == 'c' else 'txt'}"
+            self.world.log.append(File("s1", self.batch, directory, name, logged_at=self.world.now))
+        self.batch += 1
+
+    @rule(rows=rules)
+    def somebody_edits_the_mapping(self, rows: list[dict[str, Any]]) -> None:
+        self.world.mapping = WorkflowMapping.read(rows)
+
+    @precondition(lambda self: len(self.operators) < 2)
+    @rule(last_try=st.booleans())
+    def an_operator_starts(self, last_try: bool) -> None:
+        self._keep(Operator(self.world, last_try))
+
+    def _keep(self, operator: Operator) -> None:
+        if operator.ended:
+            assert operator.error is None or isinstance(operator.error, EXPECTED_ERRORS), operator.error
+        else:
+            self.operators.append(operator)
+
+    @precondition(lambda self: self.operators)
+    @rule(steps=st.lists(st.tuples(st.integers(0, 1), fates), min_size=1, max_size=12))
+    def operators_go_on(self, steps: list[tuple[int, Fate]]) -> None:
+        for which, fate in steps:
+            if not self.operators:
+                return
+            operator = self.operators.pop(which % len(self.operators))
+            operator.step(fate)
+            self._keep(operator)
+
+    @precondition(lambda self: self.operators)
+    @rule()
+    def an_operator_comes_to_its_end(self) -> None:
+        operator = self.operators.pop(0)
+        while not operator.ended:
+            operator.step(Fate.DONE)
+        self._keep(operator)
+
+    @rule(seconds=st.sampled_from([-30, 1, 61, 3600]))
+    def the_clock_steps(self, seconds: int) -> None:
+        self.world.now += timedelta(seconds=seconds)
+
+    @precondition(lambda self: self.world.late)
+    @rule()
+    def something_late_lands(self) -> None:
+        self.world.late.pop(0)()
+
+    @precondition(lambda self: any(not run.ended for run in self.world.runs.values()))
+    @rule(
+        state=st.sampled_from(
+            [("RUNNING", ""), ("TERMINATED", "SUCCESS"), ("TERMINATED", "FAILED"), ("SKIPPED", "")]
+        )
+    )
+    def a_run_moves_on(self, state: tuple[str, str]) -> None:
+        token = next(token for token, run in self.world.runs.items() if not run.ended)
+        run = self.world.runs[token]
+        if not (run.executing and state[0] == "SKIPPED"):
+            self.world.runs[token] = replace(run, state=state[0], result=state[1])
+
+    @invariant()
+    def nothing_is_executed_twice(self) -> None:
+        assert all(n == 1 for n in self.world.executed().values())
+
+    def teardown(self) -> None:
+        while self.operators:
+            self.an_operator_comes_to_its_end()
+        recover(self.world)
+        done = self.world.executed() + self.world.ended()
+        meant = self.world.meant()
+        refused = {
+            r.rule_id for r in self.world.rows if r.workflow_name == "refused" and r.status is Status.ERROR
+        }
+        assert {k: n for k, n in done.items() if k[0] not in refused} == {
+            k: n for k, n in meant.items() if k[0] not in refused
+        }
+        assert not self.world.open_holds()
+        read = {i for _, i in meant}
+        assert read == set(range(len(self.world.log))), "a file was passed over"
+
+
+Protocol.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestProtocol = Protocol.TestCase
+
+
+def mapped(*rows: dict[str, Any]) -> World:
+    world = World(mapping=WorkflowMapping.read(rows))
+    world.log.append(File("s1", 0, "/in/a", "1.csv"))
+    return world
+
+
+def test_the_world_itself_works() -> None:
+    world = mapped({"directory": "/in/a", "workflow_name": "load", "active_ind": "Y"})
+    finish(world)
+    assert [r.status for r in world.rows] == [Status.PLANNED, Status.TRIGGERED, Status.CLAIMED]
+    assert world.executed() == world.meant() and len(world.executed()) == 1
+
+
+@pytest.mark.parametrize("fate", BROKEN)
+def test_every_call_may_end_in_every_way(fate: Fate) -> None:
+    calls = 0
+    while True:
+        world = mapped({"directory": "/in/a", "workflow_name": "load", "active_ind": "Y"})
+        operator = Operator(world, last_try=False)
+        for _ in range(calls):
+            if not operator.ended:
+                operator.step(Fate.DONE)
+        if operator.ended:
+            break
+        operator.step(fate)
+        while not operator.ended:
+            operator.step(Fate.DONE)
+        recover(world)
+        assert world.executed() == world.meant() and len(world.executed()) == 1
+        calls += 1
+    assert calls > 12, "the operator was never stopped"
