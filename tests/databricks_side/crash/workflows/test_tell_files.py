@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,9 @@ from demo.wheel import stream_wheel
 from databricks_file_arrivals.core.outcomes import LogRow, Range, Status
 from tests.airflow_side import Log
 
+EPOCH = 1
+PATIENCE = timedelta(minutes=3)  # a run that fails is tried again for ever
+
 
 @pytest.fixture
 def request_id(log: Log) -> str:
@@ -22,9 +27,9 @@ def request_id(log: Log) -> str:
     row = LogRow(
         status=Status.PLANNED,
         consumer="told",
-        trigger_id="f" * 64,
+        trigger_id=f"{EPOCH:012x}{uuid.uuid4().hex}{uuid.uuid4().hex[:20]}",
         claim_id="c",
-        epoch=1,
+        epoch=EPOCH,
         directory="/in/told",
         stream_id=stream,
         from_batch=0,
@@ -42,7 +47,7 @@ def test_it_writes_down_its_files(request_id: str, log: Log, admin: WorkspaceCli
     job_id, *others = create_workflows(admin, stream_wheel(REPOSITORY, tmp_path / "wheels"), told)
     try:
         parameters = {"trigger_id": request_id, "log_table": str(log.names.log)}
-        run = admin.jobs.run_now(job_id, job_parameters=parameters).result()
+        run = admin.jobs.run_now(job_id, job_parameters=parameters).result(timeout=PATIENCE)
         (found,) = read_told(told)
         assert (found.run_id, found.trigger_id) == (run.run_id, request_id)
         assert found.paths == {"/in/told/0-0.csv", "/in/told/0-1.csv"}
