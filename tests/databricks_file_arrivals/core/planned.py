@@ -91,7 +91,8 @@ def picked(log: Iterable[File], asked: Iterable[Wanted]) -> Picks:
         groups: dict[str | None, list[File]] = defaultdict(list)
         for f in log:
             if (f.stream_id, f.directory) == (a.stream_id, a.directory) and a.after < f.batch_id <= a.up_to:
-                for pattern in [p for p in patterns if matches(f.name, p)] or [None]:
+                hits: list[str | None] = [p for p in patterns if matches(f.name, p)]
+                for pattern in hits or [None]:
                     groups[pattern].append(f)
         found[a.stream_id, a.directory, a.after] = {
             pattern: totals(group, a.after, a.up_to) for pattern, group in groups.items()

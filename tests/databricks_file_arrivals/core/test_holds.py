@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -68,8 +69,8 @@ def test_without_terms_everything_goes_at_once() -> None:
         ),
     ],
 )
-def test_terms(rule: dict[str, object], waiting: dict[str, object], seconds: float, verdict: Verdict) -> None:
-    changed = MappingRule("/in/a", "load", **rule)  # type: ignore[arg-type]
+def test_terms(rule: dict[str, Any], waiting: dict[str, Any], seconds: float, verdict: Verdict) -> None:
+    changed = MappingRule("/in/a", "load", **rule)
     assert judge(changed, replace(WAITING, **waiting), at(seconds)) == verdict
 
 

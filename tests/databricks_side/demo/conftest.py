@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from demo.stage import REPOSITORY
 from demo.wheel import stream_wheel
 
 from databricks_file_arrivals.core.mapping import WorkflowMapping
-from databricks_file_arrivals.core.planning import Claim, Job, plan, route
+from databricks_file_arrivals.core.planning import Claim, Job, Situation, decide, matched, plan, route
+from databricks_file_arrivals.workspace.arrival_log import ArrivalLog
 from tests.airflow_side import Log
 
 
@@ -61,8 +63,11 @@ def read_by(
             [{"directory": str(folder), "workflow_name": workflow, "active_ind": "Y"}]
         )
         claim = Claim("demo", uuid.uuid4().hex, 1, str(log.names.log))
-        routes = route(log.ledger.arrivals({}, {stream: 0}), mapping)
-        rows = plan(claim, routes, {workflow: [Job(made.jobs[workflow], frozenset(PARAMETERS))]})
+        arrivals = ArrivalLog(log.hook, log.names).arrivals({}, {stream: 0})
+        decisions = decide(
+            route(matched(arrivals, mapping), {}), mapping, Situation(datetime.now(timezone.utc))
+        )
+        rows = plan(claim, decisions, {workflow: [Job(made.jobs[workflow], frozenset(PARAMETERS))]})
         log.ledger.append(rows)
         (row,) = (r for r in rows if r.workflow_name == workflow)
         admin.jobs.run_now(made.jobs[workflow], job_parameters=dict(row.job_parameters or {})).result()
