@@ -17,6 +17,8 @@ _PLAN = re.compile(r"(SQLSTATE: \w{5}(?:; line \d+ pos \d+)?);\n.*", re.DOTALL)
 # Connect names the JVM's class before a condition that it has no class of its own for; Databricks does not.
 _CLASS = re.compile(r"^\([\w.$]+\) (?=\[)")
 UNREACHABLE = "The workspace's Spark server cannot be reached. If it has ended, it is being started again."
+# What a client sees of a server that died under it: no answer, or one that does not know the session.
+_LOST = ("StatusCode.UNAVAILABLE", "[NO_ACTIVE_SESSION]", "INVALID_HANDLE.SESSION_NOT_FOUND")
 # All names of the one catalog there is.
 CATALOGS = ("main", "spark_catalog", "hive_metastore")
 
@@ -60,9 +62,14 @@ def _release(spark: "SparkSession") -> None:
     spark.stop()
 
 
+def engine_lost(error: Exception) -> bool:
+    """Whether the engine has died, or is not there: the same statement may succeed when it is back."""
+    return any(sign in str(error) for sign in _LOST)
+
+
 def error_text(error: Exception) -> str:
     """What the engine says, without its plan and the stack of its JVM, in the names that the caller knows."""
-    if "StatusCode.UNAVAILABLE" in str(error):
+    if engine_lost(error):
         return UNREACHABLE
     text = _CLASS.sub("", str(error).split("\n\nJVM stacktrace:")[0].strip())
     text = _PLAN.sub(r"\1", text)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from local_workspace.api import affected_rows, sql_values
 from local_workspace.api.errors import DoesNotExist, PermissionDenied
 from local_workspace.api.principals import Principal
-from local_workspace.api.spark_sessions import SparkSessions, error_text
+from local_workspace.api.spark_sessions import SparkSessions, engine_lost, error_text
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
@@ -155,7 +155,8 @@ class Statements:
                     statement.left.set()
         except PySparkException as error:
             statement.sql_state = error.getSqlState()
-            statement.end("FAILED", error={"error_code": "BAD_REQUEST", "message": error_text(error)})
+            code = "TEMPORARILY_UNAVAILABLE" if engine_lost(error) else "BAD_REQUEST"
+            statement.end("FAILED", error={"error_code": code, "message": error_text(error)})
         except (sql_values.ParameterError, ResultTooLarge) as error:
             statement.end("FAILED", error={"error_code": "BAD_REQUEST", "message": str(error)})
         except Exception as error:

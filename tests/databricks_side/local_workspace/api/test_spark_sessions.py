@@ -2,7 +2,7 @@
 
 import pytest
 
-from local_workspace.api.spark_sessions import SparkSessions, error_text
+from local_workspace.api.spark_sessions import UNREACHABLE, SparkSessions, engine_lost, error_text
 from local_workspace.testing import RunningWorkspace
 
 
@@ -35,3 +35,17 @@ def test_errors_say_what_is_wrong_and_no_more() -> None:
     assert error_text(Exception(syntax)) == syntax.strip()
     conflict = "[DELTA_CONCURRENT_APPEND.WITHOUT_HINT] Transaction conflict detected."
     assert error_text(Exception(f"(io.delta.exceptions.ConcurrentAppendException) {conflict}")) == conflict
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        ("<_InactiveRpcError of RPC that terminated with: status = StatusCode.UNAVAILABLE", True),
+        ("[NO_ACTIVE_SESSION] No active Spark session found. Please create a new Spark session", True),
+        ("[RESPONSE_ALREADY_RECEIVED] INVALID_HANDLE.SESSION_NOT_FOUND on the server but ...", True),
+        ("[TABLE_OR_VIEW_NOT_FOUND] The table `a` cannot be found.", False),
+    ],
+)
+def test_an_engine_that_died_is_told_as_one(text: str, lost: bool) -> None:
+    assert engine_lost(Exception(text)) is lost
+    assert (error_text(Exception(text)) == UNREACHABLE) is lost

@@ -85,4 +85,4 @@ def test_an_engine_that_stays_away_fails_the_statement_and_keeps_no_other_from_i
     assert not waiting.done.done(), "the other one had to wait for the end of this one"
     waiting.done.result(60)
     assert waiting.state == "FAILED"
-    assert waiting.error == {"error_code": "BAD_REQUEST", "message": UNREACHABLE}
+    assert waiting.error == {"error_code": "TEMPORARILY_UNAVAILABLE", "message": UNREACHABLE}
