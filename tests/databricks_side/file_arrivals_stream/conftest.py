@@ -18,7 +18,7 @@ from file_arrivals_stream.deploy import deploy_framework
 from file_arrivals_stream.options import StreamSettings
 from file_arrivals_stream.stream import run_stream
 from local_workspace.cloud_files import register
-from local_workspace.engine import Engine, setup
+from local_workspace.engine import JAVA_TUNING, Engine, setup
 from local_workspace.jars import jar_paths
 from local_workspace.runtime import session
 
@@ -51,6 +51,10 @@ def classic_session(state: Path) -> SparkSession:
         .config("spark.sql.warehouse.dir", str(state / "warehouse"))
         .config("spark.sql.sources.default", "delta")
         .config("spark.sql.session.timeZone", "UTC")
+        # What makes the workspace's own Spark quick with few rows.
+        .config("spark.driver.extraJavaOptions", JAVA_TUNING)
+        .config("spark.sql.codegen.wholeStage", "false")
+        .config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.databricks.delta.snapshotPartitions", "1")
         .config("spark.ui.enabled", "false")
