@@ -45,6 +45,7 @@ MOST = 10_000
 """So many outcomes one replay may have."""
 
 _CONTENDED = 5
+_WHOLE_ID = 64
 _KEYS = "id, a.stream_id, a.directory, after, up_to"
 _NAME = "substring_index(a.path, '/', -1)"
 
@@ -177,9 +178,11 @@ def _conditions(selection: Selection) -> tuple[str, dict[str, Any]]:
     parts = ["consumer = :consumer", "trigger_id IS NOT NULL"]
     bound: dict[str, Any] = {"consumer": selection.consumer}
     if selection.trigger_ids:
-        ids = [f"startswith(trigger_id, :id{i})" for i in range(len(selection.trigger_ids))]
-        parts.append(f"({' OR '.join(ids)})")
-        bound |= {f"id{i}": each for i, each in enumerate(selection.trigger_ids)}
+        whole = all(len(each) == _WHOLE_ID for each in selection.trigger_ids)
+        ids = "from_json(:ids, 'ARRAY<STRING>')"
+        beginning = f"exists({ids}, beginning -> startswith(trigger_id, beginning))"
+        parts.append(f"trigger_id IN (SELECT explode({ids}))" if whole else beginning)
+        bound["ids"] = json.dumps(selection.trigger_ids)
     else:
         parts.append(f"status IN ({', '.join(repr(status.value) for status in selection.asked)})")
     if selection.directory is not None:

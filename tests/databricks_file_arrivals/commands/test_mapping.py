@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from databricks_file_arrivals.cli import main
+from local_workspace.testing import RunningWorkspace
 from tests.databricks_file_arrivals.commands.conftest import Story
 
 FILE = """\
@@ -52,6 +53,25 @@ def test_plan_shows_changes_and_the_holds_that_would_end_and_apply_does_it(
     assert [c["change"] for c in done["changes"]] == ["change", "add"]
     assert main(["mapping", "plan", str(file), *story.mapping]) == 0
     assert "0 to add, 0 to change, 0 to delete, of 5 rows" in capsys.readouterr().out
+
+
+def test_a_change_whose_answer_is_lost_is_made_once_and_told(
+    story: Story, databricks: RunningWorkspace, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The statement is sent again, and finds the table changed: by itself."""
+    table = str(story.log.names.mapping.derive("_lost"))
+    assert main(["deploy", "--workflow-mapping-table", table]) == 0
+    file = tmp_path / "mapping.csv"
+    file.write_text("directory,workflow_name\n/in/a,w\n")
+    apply = ["mapping", "apply", str(file), "--workflow-mapping-table", table, "--yes"]
+    statements = "POST /api/2.0/sql/statements"
+    with databricks.faults.added("drop", statements, when="after", contains=["MERGE", "_lost"]) as lost:
+        assert main(apply) == 0
+        assert databricks.faults.find(lost).hits == 1
+    capsys.readouterr()
+    assert len(story.log.hook.query(f"SELECT * FROM {table}")) == 1
+    assert main(apply) == 0
+    assert "0 to add, 0 to change, 0 to delete, of 1 row" in capsys.readouterr().out
 
 
 def test_a_file_with_bad_rows_changes_nothing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -57,7 +58,9 @@ class Site:
 def site(new_log: Callable[[], Log], jobs: dict[str, int], admin: WorkspaceClient) -> Site:
     log = new_log()
     log.map(("/in/a", "alpha", "Y"), ("/in/typo", "alhpa", "Y"))
-    stream = log.land({"/in/a": 2, "/in/typo": 1, "/in/none": 1, "/in/none/x": 2, "/in/late": 1})
+    stream = log.land(
+        {"/in/a": 2, "/in/typo": 1, "/in/none": 1, "/in/none/x": 2, "/in/late": 1, "/in/both": 1}
+    )
     log.land({"/in/none/x": 5, "/in/a": 1}, stream)
     site = Site(log, admin, jobs)
     site.claim()
@@ -132,6 +135,17 @@ def test_a_replay_that_dies_after_its_claim_is_finished_by_the_next_operator(
     assert site.told()["beta", "/in/late"] == 1
     (again,) = site.replay(directory="/in/late", start="beta")
     assert "replayed before" in again.reason and site.told()["beta", "/in/late"] == 1
+
+
+def test_two_replays_at_once_start_one_run(site: Site) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        tries = [pool.submit(site.replay, directory="/in/both", start="beta") for _ in range(2)]
+        done = [each for found in tries for each in found.result()]
+    assert site.told()["beta", "/in/both"] == 1
+    assert sorted(bool(each.rows) for each in done) == [False, True]
+    assert [each.reason for each in done if not each.rows] == [
+        "it was replayed before: --force does it again"
+    ]
 
 
 def test_an_error_whose_run_is_there_after_all_is_told_and_not_started_again(site: Site) -> None:
