@@ -497,11 +497,11 @@ class TestExactlyOnce:
         self, spark: SparkSession, runs: Runs, table: str, root: Path
     ) -> None:
         chance = random.Random(7)
-        for life in range(4):
+        for life in range(3):
             land(root, *(f"life{life}/{number} {name}" for number, name in enumerate(ODD_NAMES)))
             run = runs.start(job(root, table, forever=True))
             eventually(partial(self.begun, runs, run))
-            time.sleep(chance.uniform(0, 2))
+            time.sleep(chance.uniform(0, 1))
             land(root, *(f"life{life}/late{number}" for number in range(20)), text="")
             time.sleep(chance.uniform(0, 1))
             runs.kill_run(run)
