@@ -47,12 +47,22 @@ class MappingRule:
     when_queued: WhenQueued = WhenQueued.HOLD
     expect_every_seconds: int = 0
     updated_at: datetime | None = None
+    place: str = field(init=False, compare=False)
+    """The directory in its canonical form."""
     rule_id: str = field(init=False)
     """A hash of directory, file pattern and workflow: an edit of the rest leaves it the same rule."""
 
     def __post_init__(self) -> None:
-        key = json.dumps([paths.canonical(self.directory), self.file_pattern, self.workflow_name])
+        object.__setattr__(self, "place", paths.canonical(self.directory))
+        key = json.dumps([self.place, self.file_pattern, self.workflow_name])
         object.__setattr__(self, "rule_id", hashlib.sha256(key.encode()).hexdigest()[:16])
+
+    @property
+    def waits(self) -> bool:
+        """Whether it may hold its arrivals for any other reason than a queued run."""
+        return bool(
+            self.settle_seconds or self.min_files or self.completion_marker or self.min_interval_seconds
+        )
 
     def __str__(self) -> str:
         pattern = f" {self.file_pattern}" if self.file_pattern else ""
@@ -151,6 +161,7 @@ def _unusable(row: Mapping[str, Any]) -> str:
     return next((reason for check in _CHECKS if (reason := check(row))), "")
 
 
+_WAYS = tuple(way.value for way in WhenQueued)
 _REQUIRED = tuple(c.name for c in MAPPING.columns if not c.nullable)
 _NUMBERS = tuple(c.name for c in MAPPING.columns if c.type == "BIGINT")
 
@@ -173,6 +184,8 @@ def _numbers(row: Mapping[str, Any]) -> str:
 
 
 def _directory(row: Mapping[str, Any]) -> str:
+    if not patterns.has_wildcard(row["directory"]):
+        return ""
     directory = paths.canonical(row["directory"].strip())
     problem = patterns.directory_problem(directory, paths.top(directory))
     return f"directory {problem}" if problem else ""
@@ -192,8 +205,9 @@ def _marker(row: Mapping[str, Any]) -> str:
 
 def _when_queued(row: Mapping[str, Any]) -> str:
     text = (row.get("when_queued") or "").strip().lower()
-    known = [way.value for way in WhenQueued]
-    return "" if not text or text in known else f"when_queued is {text!r}: write {', '.join(known)} or null"
+    if not text or text in _WAYS:
+        return ""
+    return f"when_queued is {text!r}: write {', '.join(_WAYS)} or null"
 
 
 def _parameters(row: Mapping[str, Any]) -> str:

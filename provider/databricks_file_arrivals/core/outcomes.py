@@ -116,8 +116,13 @@ def trigger_id(row: LogRow, attempt: int) -> str:
     Who computes it from the stored row gets the same, whoever it is. The epoch leads, so that Delta can
     skip files.
     """
-    text = json.dumps([row.claim_id, row.place, attempt], ensure_ascii=True)
-    return f"{row.epoch:012x}{hashlib.sha256(text.encode()).hexdigest()[:52]}"
+    return identity(row.claim_id, row.epoch, row.place, attempt)
+
+
+def identity(claim_id: str, epoch: int, place: tuple[object, ...], attempt: int) -> str:
+    """The same, of a row that is not written yet."""
+    text = json.dumps([claim_id, place, attempt], ensure_ascii=True)
+    return f"{epoch:012x}{hashlib.sha256(text.encode()).hexdigest()[:52]}"
 
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)

@@ -29,10 +29,8 @@ _VALUES: Mapping[str, Callable[[LogRow], object]] = {
     "stream_id": lambda row: row.stream_id,
     "from_batch": lambda row: row.from_batch,
     "to_batch": lambda row: row.to_batch,
-    "consumer": lambda row: row.consumer,
-    "trigger_id": lambda row: row.trigger_id,
 }
-PLACEHOLDERS = (*_VALUES, "log_table")
+PLACEHOLDERS = (*_VALUES, "consumer", "trigger_id", "log_table")
 """What may stand in braces in a rule's parameters."""
 
 
@@ -51,25 +49,27 @@ def problem(parameters: Mapping[str, str | None]) -> str:
 
 
 def told(
-    row: LogRow, parameters: Mapping[str, str], declared: frozenset[str], log_table: str
+    row: LogRow, parameters: Mapping[str, str], declared: frozenset[str], identity: Mapping[str, str]
 ) -> dict[str, str]:
     """The parameters of the run of a request: only those that its job declares.
+
+    `identity` has what the row may not have yet: its trigger_id, its consumer and the log_table.
 
     Of a row of the directory /in/a with two files, `{"source": "{directory}/"}` and a job that declares
     source and file_count make `{"file_count": "2", "source": "/in/a/"}`.
     """
 
     def value(found: re.Match[str]) -> str:
-        if found[1] == "log_table":
-            return log_table
+        if found[1] in identity:
+            return identity[found[1]]
         # A stored text may hold braces that a directory's name brought there.
         return _text(_VALUES[found[1]](row)) if found[1] in _VALUES else found[0]
 
-    ours = {"trigger_id": row.trigger_id, "log_table": log_table}
-    standard = {"directory": row.directory, "file_count": row.file_count}
-    own = {name: _PLACEHOLDER.sub(value, text) for name, text in parameters.items() if name in declared}
-    everything = {**standard, **own, **ours}
-    return {name: _text(everything[name]) for name in sorted(everything) if name in declared}
+    everything: dict[str, object] = {"directory": row.directory, "file_count": row.file_count}
+    for name, text in parameters.items():
+        everything[name] = _PLACEHOLDER.sub(value, text)
+    everything |= {name: identity[name] for name in OURS}
+    return {name: _text(everything[name]) for name in sorted(declared & everything.keys())}
 
 
 def retold(row: LogRow, trigger_id: str) -> LogRow:

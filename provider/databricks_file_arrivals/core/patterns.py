@@ -13,7 +13,7 @@ _PARTS = re.compile(r"([*?])")
 
 def has_wildcard(text: str) -> bool:
     """Whether a text is a pattern, and not just itself."""
-    return any(wildcard in text for wildcard in WILDCARDS)
+    return "*" in text or "?" in text
 
 
 @lru_cache(maxsize=4096)

@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeAlias
 from databricks_file_arrivals.core import parameters, paths
 from databricks_file_arrivals.core.holds import START_NOW, Verdict, Waiting, judge
 from databricks_file_arrivals.core.mapping import MappingRule, WorkflowMapping
-from databricks_file_arrivals.core.outcomes import RUN_ID, LogRow, Range, Status, trigger_id
+from databricks_file_arrivals.core.outcomes import RUN_ID, LogRow, Range, Status, identity
 from databricks_file_arrivals.core.routing import Match, Router
 
 
@@ -264,6 +264,8 @@ def _key(r: Route) -> Key:
 
 def _judged(parts: tuple[LogRow, ...], rule: MappingRule, changed: bool, situation: Situation) -> Decision:
     run_key = (rule.rule_id, parts[0].directory or "")
+    if not rule.waits and run_key not in situation.queued:
+        return Decision(Status.PLANNED, parts, rule)
     waiting = Waiting(
         file_count=sum(row.file_count or 0 for row in parts),
         first_at=min(row.first_arrival_at or situation.as_of for row in parts),
@@ -284,25 +286,36 @@ def _parts(r: Route, held: Sequence[LogRow], situation: Situation) -> tuple[LogR
     Ranges of one parent directory join only where the log has no file of it between them; otherwise they stay
     two rows.
     """
-    parts = list(held)
+    if not held:
+        # Most often: each directory once, so all of them fit into one row.
+        return (_first(r),) if r.arrivals else ()
+    parts: list[LogRow | None] = list(held)
     added: list[list[Arrivals]] = [[] for _ in parts]
     for a in r.arrivals:
         place = _place(parts, a, situation.occupied)
         if place == len(parts):
-            parts.append(_columns(r, a))
+            parts.append(None)
             added.append([])
         added[place].append(a)
-    joined = tuple(_joined(row, more) for row, more in zip(parts, added, strict=True))
+    joined = [
+        _joined(row, more) if row is not None else _first(replace(r, arrivals=tuple(more)))
+        for row, more in zip(parts, added, strict=True)
+    ]
     if r.marker_seen and r.rule is not None:
-        return tuple(replace(row, completion_marker=r.rule.completion_marker) for row in joined)
-    return joined
+        marker = r.rule.completion_marker
+        joined = [
+            row if row.completion_marker == marker else replace(row, completion_marker=marker)
+            for row in joined
+        ]
+    return tuple(joined)
 
 
-def _place(parts: Sequence[LogRow], a: Arrivals, occupied: frozenset[Gap]) -> int:
+def _place(parts: Sequence[LogRow | None], a: Arrivals, occupied: frozenset[Gap]) -> int:
     """The part that arrivals may join; the number of parts where there is none."""
     free = len(parts)
     for i in range(len(parts) - 1, -1, -1):
-        known = (parts[i].directories or {}).get(a.directory)
+        part = parts[i]
+        known = (part.directories or {}).get(a.directory) if part is not None else None
         if known is None:
             free = i
         elif known.up_to == a.after or (
@@ -312,8 +325,11 @@ def _place(parts: Sequence[LogRow], a: Arrivals, occupied: frozenset[Gap]) -> in
     return free
 
 
-def _columns(r: Route, a: Arrivals) -> LogRow:
-    """A row that covers nothing yet; whose it is comes last."""
+def _first(r: Route) -> LogRow:
+    """The row of arrivals that join no hold; whose row it is comes last."""
+    rule, arrivals = r.rule, r.arrivals
+    first = arrivals[0]
+    more = len(arrivals) > 1
     return LogRow(
         status=Status.HELD,
         consumer="",
@@ -321,11 +337,19 @@ def _columns(r: Route, a: Arrivals) -> LogRow:
         epoch=0,
         directory=r.directory,
         table_name=paths.last_segment(r.directory),
-        workflow_name=r.rule.workflow_name if r.rule else None,
-        rule_id=r.rule.rule_id if r.rule else None,
-        stream_id=a.stream_id,
-        file_pattern=r.rule.file_pattern if r.rule else None,
+        workflow_name=rule.workflow_name if rule else None,
+        rule_id=rule.rule_id if rule else None,
+        stream_id=r.stream_id,
+        from_batch=min(a.first_batch for a in arrivals) if more else first.first_batch,
+        to_batch=max(a.last_batch for a in arrivals) if more else first.last_batch,
+        directories={a.directory: Range(a.after, a.up_to) for a in arrivals},
+        file_pattern=rule.file_pattern if rule else None,
         excluded_patterns=r.excluded or None,
+        file_count=sum(a.file_count for a in arrivals) if more else first.file_count,
+        total_bytes=sum(a.total_bytes for a in arrivals) if more else first.total_bytes,
+        first_arrival_at=min(a.first_at for a in arrivals) if more else first.first_at,
+        last_arrival_at=max(a.last_at for a in arrivals) if more else first.last_at,
+        completion_marker=rule.completion_marker if rule and r.marker_seen else None,
     )
 
 
@@ -399,25 +423,28 @@ def _row(claim: Claim, d: Decision, part: LogRow, jobs: Mapping[str, Sequence[Jo
             status = Status.DRY_RUN if claim.dry_run else status
         else:
             status, error = Status.NO_SUCH_WORKFLOW, _missing(part.workflow_name or "", found)
-    row = replace(
+    mine = identity(claim.claim_id, claim.epoch, part.place, 1)
+    own = d.rule.parameters if d.rule else part.job_parameters or {}
+    # Without a job they stay as they are, so that a replay can fill them in though the rule be gone.
+    told: Mapping[str, str] | None = dict(own) or None
+    if job is not None:
+        known = {"trigger_id": mine, "consumer": claim.consumer, "log_table": claim.log_table}
+        told = parameters.told(part, own, job.parameters, known)
+    return replace(
         part,
         status=status,
         consumer=claim.consumer,
         claim_id=claim.claim_id,
         epoch=claim.epoch,
+        trigger_id=mine,
         run_id=RUN_ID.get(status),
         attempt=1,
+        job_id=job.job_id if job is not None else None,
+        job_parameters=told,
         waits_for=d.verdict.waits_for or None,
         error=error,
         recorded_at=None,
     )
-    row = replace(row, trigger_id=trigger_id(row, 1))
-    own = d.rule.parameters if d.rule else part.job_parameters or {}
-    if job is None:
-        # As they are, so that a replay can fill them in though the rule be gone.
-        return replace(row, job_parameters=dict(own) or None)
-    told = parameters.told(row, own, job.parameters, claim.log_table)
-    return replace(row, job_id=job.job_id, job_parameters=told)
 
 
 def _reason(d: Decision) -> str | None:

@@ -8,7 +8,7 @@ rules of the winner fire.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from databricks_file_arrivals.core import paths, patterns
@@ -35,13 +35,14 @@ class Router:
         self._relative = _Node()
         self._roots: dict[str, tuple[str, int]] = {}
         for rule in mapping.rules:
-            directory = paths.canonical(rule.directory)
-            if paths.is_relative(rule.directory):
-                self._relative.insert(paths.segments("", directory), directory, rule)
+            top = paths.top(rule.place)
+            if top:
+                node = self._absolute.get(top)
+                if node is None:
+                    node = self._absolute[top] = _Node()
             else:
-                top = paths.top(directory)
-                node = self._absolute.setdefault(top, _Node())
-                node.insert(paths.segments(top, directory), directory, rule)
+                node = self._relative
+            node.insert(paths.segments(top, rule.place), rule)
 
     def match(self, directory: str, root: str) -> Match:
         """The rules that take the files of `directory`, which a stream of `root` has seen.
@@ -63,15 +64,20 @@ class Router:
         top = paths.top(directory)
         segments = paths.segments(top, directory)
         base, depth = self._base(root, top, directory)
-        levels = self._walk(top, segments, base, depth)
-        for level in range(len(levels) - 1, -1, -1):
+        absolute = self._absolute[top].walk(segments) if top in self._absolute else []
+        relative = self._relative.walk(segments[depth:]) if depth >= 0 else []
+        for level in range(len(segments), -1, -1):
             groups: dict[str, list[MappingRule]] = {}
-            for under, node in levels[level]:
-                for text, rules in node.rules.items():
-                    groups.setdefault(paths.canonical(text, under) if under else text, []).extend(rules)
+            for node in absolute[level] if level < len(absolute) else ():
+                for rule in node.rules:
+                    groups.setdefault(rule.place, []).append(rule)
+            for node in relative[level - depth] if 0 <= level - depth < len(relative) else ():
+                for rule in node.rules:
+                    groups.setdefault(paths.canonical(rule.place, base), []).append(rule)
             if groups:
                 real = paths.joined(top, segments[:level])
-                ordered = [groups[text] for text in sorted(groups, key=specificity)]
+                order = sorted(groups, key=specificity) if len(groups) > 1 else groups
+                ordered = [groups[text] for text in order]
                 for active in (True, False):
                     matched = (_one_each(rules, active) for rules in ordered)
                     yield from (Match(real, rules) for rules in matched if rules)
@@ -85,23 +91,6 @@ class Router:
         inside = directory == canonical or directory.startswith(canonical.rstrip("/") + "/")
         return (canonical, depth) if inside or patterns.has_wildcard(canonical) else (canonical, -1)
 
-    def _walk(
-        self, top: str, segments: Sequence[str], base: str, depth: int
-    ) -> list[list[tuple[str, _Node]]]:
-        """The nodes that are reached at each level, with the root that relative ones are under."""
-        here: list[tuple[str, _Node]] = []
-        if top in self._absolute:
-            here += [("", node) for node in self._absolute[top].closure()]
-        levels = []
-        for level in range(len(segments) + 1):
-            if level == depth:
-                here = [*here, *((base, node) for node in self._relative.closure())]
-            levels.append(here)
-            if level == len(segments):
-                break
-            here = _step(here, segments[level])
-        return levels
-
 
 def specificity(directory: str) -> tuple[bool, int, int, str]:
     """The order of rule directories that name the same real one: what sorts first wins."""
@@ -112,9 +101,11 @@ def specificity(directory: str) -> tuple[bool, int, int, str]:
     return (True, -literal, wildcards, directory)
 
 
-def _one_each(rules: Iterable[MappingRule], active: bool) -> tuple[MappingRule, ...]:
+def _one_each(rules: Sequence[MappingRule], active: bool) -> tuple[MappingRule, ...]:
     """One rule for each workflow and pattern: a row may stand there in its absolute and in its relative
     spelling."""
+    if len(rules) == 1:
+        return tuple(rules) if rules[0].active == active else ()
     found: dict[tuple[str, str | None], MappingRule] = {}
     for rule in rules:
         if rule.active == active:
@@ -125,34 +116,23 @@ def _one_each(rules: Iterable[MappingRule], active: bool) -> tuple[MappingRule, 
     return tuple(sorted(found.values(), key=lambda r: (r.workflow_name, r.file_pattern or "")))
 
 
-def _step(nodes: Iterable[tuple[str, _Node]], segment: str) -> list[tuple[str, _Node]]:
-    seen: set[int] = set()
-    reached = []
-    for under, node in nodes:
-        for following in node.after(segment):
-            if id(following) not in seen:
-                seen.add(id(following))
-                reached.append((under, following))
-    return reached
-
-
 class _Node:
-    """A place in the tree of rule directories: `rules` are those whose directory ends here, by its text."""
+    """A place in the tree of rule directories: `rules` are those whose directory ends here."""
 
     __slots__ = ("_any_depth", "_literal", "_loops", "_wild", "rules")
 
     def __init__(self, loops: bool = False) -> None:
-        self.rules: dict[str, list[MappingRule]] = {}
+        self.rules: list[MappingRule] = []
         self._literal: dict[str, _Node] = {}
         self._wild: _Wildcards | None = None
         self._any_depth: _Node | None = None
         self._loops = loops
 
-    def insert(self, segments: Sequence[str], text: str, rule: MappingRule) -> None:
+    def insert(self, segments: Sequence[str], rule: MappingRule) -> None:
         node = self
         for segment in segments:
-            node = node._child(segment)
-        node.rules.setdefault(text, []).append(rule)
+            node = node._literal.get(segment) or node._child(segment)
+        node.rules.append(rule)
 
     def _child(self, segment: str) -> _Node:
         if segment == patterns.ANY_DEPTH:
@@ -163,28 +143,42 @@ class _Node:
             if self._wild is None:
                 self._wild = _Wildcards()
             return self._wild.child(segment)
-        child = self._literal.get(segment)
-        if child is None:
-            child = self._literal[segment] = _Node()
+        child = self._literal[segment] = _Node()
         return child
 
-    def closure(self) -> Iterator[_Node]:
-        """This node, and those that no further directory is needed for: `**` may stand for none."""
+    def walk(self, segments: Sequence[str]) -> list[list[_Node]]:
+        """The nodes that are reached with none, one, two … of the segments, as far as there are any."""
+        here: list[_Node] = []
+        self._arrive(here)
+        levels = [here]
+        for segment in segments:
+            reached: list[_Node] = []
+            for node in here:
+                node._step(segment, reached)
+            if not reached:
+                break
+            levels.append(reached)
+            here = reached
+        return levels
+
+    def _arrive(self, reached: list[_Node]) -> None:
+        """Add this node, and those that no further directory is needed for: `**` may stand for none."""
         node: _Node | None = self
         while node is not None:
-            yield node
+            if node not in reached:
+                reached.append(node)
             node = node._any_depth
 
-    def after(self, segment: str) -> Iterator[_Node]:
-        """The nodes that one more directory leads to."""
-        if self._loops:
-            yield self
+    def _step(self, segment: str, reached: list[_Node]) -> None:
+        """Add the nodes that one more directory leads to."""
+        if self._loops and self not in reached:
+            reached.append(self)
         literal = self._literal.get(segment)
         if literal is not None:
-            yield from literal.closure()
+            literal._arrive(reached)
         if self._wild is not None:
             for node in self._wild.matching(segment):
-                yield from node.closure()
+                node._arrive(reached)
 
 
 class _Wildcards:

@@ -10,6 +10,7 @@ import pytest
 from databricks_file_arrivals.core.outcomes import LogRow, Status, trigger_id
 from databricks_file_arrivals.core.parameters import PLACEHOLDERS, problem, retold, told
 
+KNOWN = {"trigger_id": "0" * 64, "consumer": "default", "log_table": "log"}
 ROW = LogRow(
     status=Status.PLANNED,
     consumer="default",
@@ -30,7 +31,7 @@ ROW = LogRow(
 
 def test_every_placeholder_is_filled_in() -> None:
     text = "|".join(f"{{{name}}}" for name in PLACEHOLDERS)
-    filled = told(ROW, {"p": text}, frozenset({"p"}), "main.ingest.log")["p"].split("|")
+    filled = told(ROW, {"p": text}, frozenset({"p"}), {**KNOWN, "log_table": "main.ingest.log"})["p"].split("|")
     assert dict(zip(PLACEHOLDERS, filled, strict=True)) == {
         "directory": "/in/{odd} orders",
         "table_name": "{odd} orders",
@@ -60,13 +61,13 @@ def test_every_placeholder_is_filled_in() -> None:
     ],
 )
 def test_other_braces_stay(text: str, as_told: str) -> None:
-    assert told(ROW, {"p": text}, frozenset({"p"}), "log") == {"p": as_told}
+    assert told(ROW, {"p": text}, frozenset({"p"}), KNOWN) == {"p": as_told}
 
 
 def test_a_rule_s_own_value_goes_before_the_usual_one_but_never_before_the_identity() -> None:
     own = {"directory": "mine", "trigger_id": "x", "log_table": "x", "undeclared": "x"}
     declared = frozenset({"directory", "file_count", "trigger_id", "log_table"})
-    assert told(ROW, own, declared, "log") == {
+    assert told(ROW, own, declared, KNOWN) == {
         "directory": "mine",
         "file_count": "4",
         "trigger_id": "0" * 64,
