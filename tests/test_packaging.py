@@ -131,7 +131,7 @@ def test_the_provider_wheel_says_who_it_is(provider_wheel: Path) -> None:
         for line in head
         if line.startswith("Requires-Dist")
     }
-    assert needed == {"apache-airflow", "apache-airflow-providers-databricks", "tenacity", "rich"}
+    assert needed == {"apache-airflow", "apache-airflow-providers-databricks", "tenacity", "pyyaml"}
 
 
 def test_the_stream_wheel_is_core_and_the_stream(sources: Path, stream_wheel: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from databricks_file_arrivals.commands import arguments as takes
 from databricks_file_arrivals.commands.log import SHOWN_ID
 from databricks_file_arrivals.commands.screen import counted, json_text, plain, when, wrapped
-from databricks_file_arrivals.core import paths
+from databricks_file_arrivals.core import paths, patterns
 from databricks_file_arrivals.core.errors import BadInput
 from databricks_file_arrivals.core.journeys import Arrived, Candidate, Verdict, candidates
 from databricks_file_arrivals.core.outcomes import LogRow
@@ -63,7 +63,7 @@ def _roots(path: str, arrivals: Sequence[Arrived], roots: Sequence[str]) -> list
     if arrivals:
         return sorted({each.root for each in arrivals})
     above = set(paths.ancestry(paths.canonical(path)))
-    return [root for root in roots if paths.canonical(root) in above] or [""]
+    return [r for r in roots if paths.canonical(r) in above or patterns.has_wildcard(r)] or [""]
 
 
 def _arrived(arrived: Arrived, found: Sequence[LogRow], behind: Sequence[str]) -> Iterator[str]:
