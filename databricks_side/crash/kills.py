@@ -18,7 +18,6 @@ from local_workspace.records import ProcessRecord
 from local_workspace.supervisor import live_process
 
 TASKS = ("arrived", "trigger")
-POINT_SECONDS = 60.0
 ORPHANS_LIVE_SECONDS = 20.0
 
 
@@ -31,6 +30,7 @@ class Kills:
         self._random = chance
         self._orphans_since = 0.0
         self._points = list(POINTS)
+        self._point: tuple[str, FaultState] | None = None
         self.counts: Counter[str] = Counter()
         self.kinds: dict[Callable[[], str], int] = {
             self.stream: 18,
@@ -47,10 +47,12 @@ class Kills:
         if self._orphans_since and time.monotonic() - self._orphans_since > ORPHANS_LIVE_SECONDS:
             self._stage.processes.kill_orphans()
             self._orphans_since = 0.0
+        if what := self._who_is_held():
+            self.counts["at a point"] += 1
+            return what
         (kind,) = self._random.choices(list(self.kinds), list(self.kinds.values()))
-        what = kind()
-        if what:
-            self.counts[kind.__name__.replace("_", " ")] += 1
+        if what := kind():
+            self.counts[kind.__name__] += 1
         return what
 
     @property
@@ -95,13 +97,25 @@ class Kills:
         return self._random.choice(living) if living else None
 
     def at_a_point(self) -> str:
-        """The operator, while the call of a point of the claim is held."""
-        name = self._points.pop(0)
-        self._points.append(name)
-        terms = {"kind": "delay", "principal": PRINCIPAL, **POINTS[name]}
-        fault = self._stage.patient(lambda: self._stage.faults.add(**terms), "a point is set")
-        if not self._held(fault):
-            self._let_go(fault)
+        """Set the next point of the claim; the operator that comes to it is killed there, later."""
+        if self._point is None:
+            name = self._points.pop(0)
+            self._points.append(name)
+            terms = {"kind": "delay", "principal": PRINCIPAL, **POINTS[name]}
+            fault = self._stage.patient(lambda: self._stage.faults.add(**terms), "a point is set")
+            self._point = (name, fault)
+        return ""
+
+    def _who_is_held(self) -> str:
+        """Kill the operator whose call is held at the point that is set, if there is one."""
+        if self._point is None:
+            return ""
+        name, fault = self._point
+        there = self._stage.patient(self._stage.faults.all, "the faults are told")
+        mine = next((each for each in there if each.fault_id == fault.fault_id), None)
+        if mine is None:  # it has ended with the API process
+            self._point = None
+        if mine is None or not mine.held:
             return ""
         found = self._running(("trigger",))
         if found is not None:
@@ -109,17 +123,8 @@ class Kills:
         if self._random.random() < 0.5:  # its late word comes after its successor's first
             time.sleep(self._random.uniform(2, 12))
         self._let_go(fault)
+        self._point = None
         return f"the operator {name}, process {found[1].pid}" if found else ""
-
-    def _held(self, fault: FaultState) -> bool:
-        deadline = time.monotonic() + POINT_SECONDS
-        while time.monotonic() < deadline:
-            there = self._stage.patient(self._stage.faults.all, "the faults are told")
-            mine = next((each for each in there if each.fault_id == fault.fault_id), None)
-            if mine is None or mine.held:
-                return mine is not None
-            time.sleep(0.1)
-        return False
 
     def _let_go(self, fault: FaultState) -> None:
         self._troubles.hits += self._stage.patient(
