@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 
 import pytest
@@ -32,6 +33,9 @@ def test_a_released_session_is_over(engine: Engine) -> None:
     assert release(engine.remote, str(uuid.uuid4()))
 
 
-def test_a_refusal_is_an_error(engine: Engine) -> None:
-    with pytest.raises(EngineError, match="could not be released: Deadline"):
-        release(engine.remote, str(uuid.uuid4()), timeout=0)
+def test_a_server_that_hears_and_does_not_answer_is_an_error() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(EngineError, match="could not be released: Deadline"):
+            release(f"sc://127.0.0.1:{silent.getsockname()[1]}", str(uuid.uuid4()), timeout=0.5)
