@@ -97,14 +97,16 @@ class Log:
         )
         return stream
 
-    def map(self, *rows: tuple[str | None, str | None, str | None]) -> None:
-        """Add rows to the mapping table: directory, workflow, active_ind."""
+    def map(self, *rows: tuple[str | None, str | None, str | None], **terms: int | str) -> None:
+        """Add rows to the mapping table: directory, workflow, active_ind, and the same terms for all."""
+        columns = "".join(f", {name}" for name in terms)
+        values = "".join(f", :{name}" for name in terms)
         for directory, workflow, active in rows:
             self.hook.query(
                 f"INSERT INTO {self.names.mapping.sql} "
-                "(directory, workflow_name, active_ind, last_updated_ts) "
-                "VALUES (:directory, :workflow, :active, current_timestamp())",
-                {"directory": directory, "workflow": workflow, "active": active},
+                f"(directory, workflow_name, active_ind, last_updated_ts{columns}) "
+                f"VALUES (:directory, :workflow, :active, current_timestamp(){values})",
+                {"directory": directory, "workflow": workflow, "active": active, **terms},
             )
 
     def outcomes(self, consumer: str) -> dict[tuple[str, str | None], str]:

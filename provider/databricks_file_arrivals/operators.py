@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from databricks_file_arrivals.compat import AirflowException, AirflowFailException, BaseOperator, Context
-from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, Names
+from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFIX, Names
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog
 from databricks_file_arrivals.workspace.claims import Claimer, Options
@@ -32,6 +32,9 @@ class TriggerWorkflowsOperator(BaseOperator):
     :param start_from: where a consumer begins that has no row yet: "latest", "earliest" or
         {stream_id: batch_id}
     :param max_directories: how many directories one claim covers at most, by whole batches; the rest next
+    :param max_requests: how many requests one claim has at most, by whole batches; the rest next
+    :param dry_run: plan and log what would be started (DRY_RUN) and start nothing, as a consumer of its own,
+        `<consumer>-dry-run`: a shadow beside an older system
     :param connections: how many runs are started at the same time
     :param starts_per_second: how many runs are started in a second at most; None or 0 for as many as
         `connections` allow. The workspace's own limit, 20 a second, counts all clients together
@@ -57,6 +60,8 @@ class TriggerWorkflowsOperator(BaseOperator):
         warehouse_id: str | None = None,
         start_from: str | Mapping[str, int] = "latest",
         max_directories: int = 10_000,
+        max_requests: int = 10_000,
+        dry_run: bool = False,
         connections: int = 16,
         starts_per_second: float | None = STARTS_PER_SECOND,
         give_up_after: timedelta = timedelta(days=1),
@@ -78,6 +83,8 @@ class TriggerWorkflowsOperator(BaseOperator):
         self.warehouse_id = warehouse_id
         self.start_from = start_from
         self.max_directories = max_directories
+        self.max_requests = max_requests
+        self.only_plan = dry_run  # `dry_run` is a method of Airflow's
         self.connections = connections
         self.starts_per_second = starts_per_second
         self.give_up_after = give_up_after
@@ -97,11 +104,13 @@ class TriggerWorkflowsOperator(BaseOperator):
     def _options(self, context: Context) -> Options:
         ti = context["ti"]
         return Options(
-            consumer=self.consumer,
+            consumer=self.consumer + (DRY_RUN_SUFFIX if self.only_plan else ""),
             log_table=self.log_table,
             start_from=self.start_from,
             give_up_after=self.give_up_after,
             max_directories=self.max_directories,
+            max_requests=self.max_requests,
+            dry_run=self.only_plan,
             last_try=ti.try_number > (self.retries or 0),
             stamp={
                 "dag_id": ti.dag_id,

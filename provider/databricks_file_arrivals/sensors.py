@@ -11,7 +11,7 @@ from databricks_file_arrivals.compat import (
     BaseSensorOperator,
     Context,
 )
-from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, Names
+from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFIX, Names
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
 from databricks_file_arrivals.triggers import FileArrivalTrigger
 from databricks_file_arrivals.workspace.exchange import run
@@ -27,6 +27,7 @@ class FileArrivalSensor(BaseSensorOperator):
 
     :param log_table: the trigger log, such as `main.ingest.file_log`; the other tables' names derive from it
     :param consumer: whose cursor counts
+    :param dry_run: wait for what a TriggerWorkflowsOperator with `dry_run` is to plan
     :param databricks_conn_id: the connection, of type `databricks`
     :param warehouse_id: the SQL warehouse; without it the one of the connection's extra `http_path`
     :param idle_after: how long to wait before an idle run ends as skipped
@@ -49,6 +50,7 @@ class FileArrivalSensor(BaseSensorOperator):
         idle_after: timedelta | float = timedelta(hours=1),
         poke_interval: float = 30.0,
         deferrable: bool = True,
+        dry_run: bool = False,
         retries: int = 5,
         retry_delay: timedelta = timedelta(seconds=30),
         retry_exponential_backoff: bool = True,
@@ -69,7 +71,13 @@ class FileArrivalSensor(BaseSensorOperator):
         self.warehouse_id = warehouse_id
         self.idle_after = idle_after if isinstance(idle_after, timedelta) else timedelta(seconds=idle_after)
         self.deferrable = deferrable
+        self.only_plan = dry_run  # `dry_run` is a method of Airflow's
         self._deadline: datetime | None = None
+
+    @property
+    def _asks_for(self) -> str:
+        """The consumer, or that of its dry run."""
+        return self.consumer + (DRY_RUN_SUFFIX if self.only_plan else "")
 
     def execute(self, context: Context) -> None:
         """Look once; then wait, in the triggerer or here."""
@@ -80,7 +88,7 @@ class FileArrivalSensor(BaseSensorOperator):
             self.defer(
                 trigger=FileArrivalTrigger(
                     log_table=self.log_table,
-                    consumer=self.consumer,
+                    consumer=self._asks_for,
                     databricks_conn_id=self.databricks_conn_id,
                     warehouse_id=self.warehouse_id,
                     deadline=self._deadline.isoformat(),
@@ -110,7 +118,7 @@ class FileArrivalSensor(BaseSensorOperator):
         with airflow_errors(retry=True):
             hook = FileArrivalsHook(self.databricks_conn_id, self.warehouse_id)
             reason = run(
-                due(Names.of(self.log_table), self.consumer, warehouse_id=hook.warehouse_id), hook.call
+                due(Names.of(self.log_table), self._asks_for, warehouse_id=hook.warehouse_id), hook.call
             )
         self.log.info("due: %s", reason) if reason else self.log.info("nothing is due")
         return bool(reason)

@@ -49,6 +49,16 @@ def trigger_task(
     return run
 
 
+def test_a_dry_run_starts_nothing_and_takes_nothing_from_the_real_consumer(
+    trigger_task: Callable[..., tuple[Log, Any]],
+) -> None:
+    log, task = trigger_task(("/in/a", "alpha", "Y"), files={"/in/a": 2}, dry_run=True, start_from="earliest")
+    assert task.xcom_pull("trigger")["dry_run"] == 1
+    assert log.outcomes("default-dry-run") == {("/in/a", "alpha"): "DRY_RUN"}
+    row = log.ledger.consumer("default")
+    assert row is not None and row.epoch == 0 and not row.cursor
+
+
 def test_it_returns_the_counts_and_stamps_the_rows(trigger_task: Callable[..., tuple[Log, Any]]) -> None:
     log, task = trigger_task(("/in/a", "alpha", "Y"), files={"/in/a": 2, "/in/z": 1})
     assert task.state == "success"

@@ -11,6 +11,8 @@ from databricks_file_arrivals.core.outcomes import RANK, Status
 SCHEMA_VERSION = 1
 VERSION_PROPERTY = "file_arrivals.schema_version"
 DEFAULT_CONSUMER = "default"
+DRY_RUN_SUFFIX = "-dry-run"
+"""What a dry run's consumer is called after its name, so that it takes no arrival from the real one."""
 
 
 @dataclass(frozen=True, slots=True)

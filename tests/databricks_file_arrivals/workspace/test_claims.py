@@ -6,14 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import pytest
 from databricks.sdk import WorkspaceClient
+from databricks.sdk.service.jobs import JobSettings, SparkPythonTask, Task
 
 from databricks_file_arrivals.core.errors import (
     ClaimContended,
@@ -361,6 +365,68 @@ def test_a_consumer_made_later_starts_where_it_is_told(mapped: Log) -> None:
     assert row is not None
     before = {**row.cursor, stream: row.cursor[stream] - 1}
     assert claim(mapped, cursor, start_from=before).files == 1
+
+
+def test_holds_grow_and_go_and_silence_is_told(new_log: Callable[[], Log], jobs: dict[str, int]) -> None:
+    log = new_log()
+    log.map(("/in/a", "alpha", "Y"), file_pattern="*.csv", min_files=3, completion_marker="DONE")
+    log.map(("/in/silent", "alpha", "Y"), expect_every_seconds=1)
+    stream = log.land({"/in/a": 1, "/in/a/x": 1})
+    first = claim(log, "default")
+    log.land({"/in/z": 1}, stream)  # a batch between
+    time.sleep(1.1)
+    assert (first.counts + claim(log, "default").counts)["OVERDUE"] == 1, "told once"
+    log.land_files({"/in/a": ["2.csv", "DONE", "other.txt"]}, stream)
+    report = claim(log, "default")
+    assert (report.counts["TRIGGERED"], report.counts["OVERDUE"]) == (1, 0)
+    assert report.counts["UNMAPPED"] == 1, "other.txt: no pattern picks it"
+    (held, row) = log.hook.query(
+        f"SELECT status, directories, file_count, waits_for, completion_marker FROM {log.names.log.sql} "
+        "WHERE status IN ('HELD', 'PLANNED') ORDER BY epoch"
+    )
+    assert (held["status"], held["waits_for"]) == ("HELD", ["min_files", "completion_marker"])
+    assert (row["status"], row["file_count"], row["completion_marker"]) == ("PLANNED", 3, "DONE")
+    ranges = {d: (int(r["after"]), int(r["up_to"])) for d, r in row["directories"].items()}
+    assert ranges == {"/in/a": (-1, 2), "/in/a/x": (-1, 0)}
+    now = log.ledger.consumer("default")
+    assert now is not None and log.ledger.holds(now) == []
+
+
+def test_a_run_that_was_accepted_and_never_ran_is_followed_by_a_new_attempt(
+    new_log: Callable[[], Log], new_job: Callable[..., int], admin: WorkspaceClient
+) -> None:
+    log, name = new_log(), f"busy-{uuid.uuid4().hex[:8]}"
+    job = new_job(name)
+    admin.jobs.update(job, new_settings=JobSettings(max_concurrent_runs=1))
+    log.map(("/in/a", name, "Y"))
+    log.map(("/in/b", name, "Y"), when_queued="skip")
+    log.map(("/in/c", name, "Y"), min_interval_seconds=3600)
+    script = str(Path(__file__).with_name("busy.py"))
+    admin.jobs.update(
+        job, new_settings=JobSettings(tasks=[Task(task_key="t", spark_python_task=SparkPythonTask(script))])
+    )
+    blocking = admin.jobs.run_now(job).run_id
+    stream = log.land({"/in/a": 1, "/in/b": 1, "/in/c": 1})
+    assert claim(log, "default").counts["TRIGGERED"] == 3
+    log.land({"/in/a": 1, "/in/b": 1, "/in/c": 1}, stream)
+    second = claim(log, "default")
+    assert (second.counts["HELD"], second.counts["COALESCED"]) == (2, 1)
+    for run in admin.jobs.list_runs(job_id=job, active_only=True):
+        if run.run_id != blocking:
+            admin.jobs.cancel_run_and_wait(int(run.run_id or 0))
+    third = claim(log, "default")
+    assert (third.counts["NOT_RUN"], third.counts["TRIGGERED"]) == (3, 1), "/in/a was held by its queued run"
+    log.hook.query(f"UPDATE {log.names.log.sql} SET recorded_at = recorded_at - INTERVAL 2 MINUTES")
+    again = claim(log, "default")
+    assert again.counts["TRIGGERED"] == 3
+    attempts = log.hook.query(
+        f"SELECT status, attempt, trigger_id, job_parameters FROM {log.names.log.sql} "
+        "WHERE attempt = 2 AND status = 'PLANNED'"
+    )
+    assert len(attempts) == 3
+    assert all(row["job_parameters"]["trigger_id"] == row["trigger_id"] for row in attempts)
+    for run in admin.jobs.list_runs(job_id=job, active_only=True):
+        admin.jobs.cancel_run(int(run.run_id or 0))
 
 
 KILLED = """
