@@ -88,10 +88,15 @@ class Log:
             {"epoch": epoch},
         )
         self.hook.query(
-            f"INSERT INTO {self.names.mapping.sql} (directory, workflow_name, active_ind) "
-            "SELECT concat('/in/d', id), 'load', 'Y' FROM range(:count)",
+            f"INSERT INTO {self.names.mapping.sql} (directory, workflow_name, active_ind, when_queued) "
+            "SELECT concat('/in/d', id), 'load', 'Y', 'start' FROM range(:count)",
             {"count": DIRECTORIES},
         )
+
+    def settle(self) -> None:
+        """Make the consumer one that has nothing to look at again: the runs, which stay queued here, would
+        have ended."""
+        self.hook.query(f"UPDATE {self.names.consumers.sql} SET next_due = NULL, open_from = epoch")
 
     def land(self) -> None:
         """One more batch."""
@@ -132,6 +137,7 @@ class Log:
 
     def measure(self) -> None:
         """One round."""
+        self.settle()
         self.polls.append(_seconds(self.poll))
         self.land()
         self.claims.append(_seconds(self.claim))
@@ -236,10 +242,10 @@ def main() -> None:
         spark.stop()
         print("measuring", flush=True)
         with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
-            for number in range(given.rounds + 2):
+            for number in range(given.rounds + 1):
                 for log in logs:
                     log.measure()
-                    if number < 2:  # compiled code and caches come first
+                    if number == 0:  # compiled code and caches come first
                         log.forget()
     publish(
         "logs",
