@@ -47,7 +47,7 @@ def story(new_log: Callable[[], Log], jobs: dict[str, int]) -> Story:
         f"INSERT INTO {log.names.streams.sql} (stream_id, root, checkpoint) VALUES ('s-1', '/in', '/c')"
     )
     log.land({"/in/a/deep": 2, "/in/typo": 1, "/in/held": 3}, "s-1")
-    log.land({"/in2/none": 4}, "s-2", root="/in2")
+    log.land({"/in2/none": 4, "/in2/refused": 1}, "s-2", root="/in2")
     story = Story(log, "s-1")
     story.claim()
     return story

@@ -28,12 +28,21 @@ def test_replay_shows_asks_starts_and_does_it_once(story: Story, capsys: pytest.
 
 def test_for_programs(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = ["replay", *story.tables, "--status", "unmapped", "--since", "2020-01-01", "--output", "json"]
+    chosen += ["--directory", "/in2/none"]
     assert main([*chosen, "--dry-run"]) == 0
     (outcome,) = json.loads(capsys.readouterr().out)["outcomes"]
     assert outcome["directory"] == "/in2/none" and outcome["starts"] == []
     assert outcome["left_because"] == "the mapping table has no row for it still"
     assert main([*chosen, "--dry-run", "--until", "2020-01-01"]) == 0
     assert json.loads(capsys.readouterr().out)["outcomes"] == []
+
+
+def test_a_start_that_fails_is_said_and_exit_code_1(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ["replay", *story.tables, "--directory", "/in2/refused", "--start", "locked", "--yes"]
+    assert main(chosen) == 1
+    out = capsys.readouterr().out
+    assert "did not start: locked for /in2/refused: PERMISSION_DENIED" in out.replace("\n", " ")
+    assert out.endswith("replayed 1 outcome: 1 ERROR, 1 PLANNED\n")
 
 
 def test_what_cannot_be_selected_is_said(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
