@@ -3,12 +3,14 @@ https://docs.databricks.com/api/workspace/jobs"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 
-from databricks_file_arrivals.core.errors import FileArrivalsError, Refused, WorkspaceError
+from databricks_file_arrivals.core.errors import BadInput, FileArrivalsError, Refused, WorkspaceError
 from databricks_file_arrivals.core.outcomes import LogRow
+from databricks_file_arrivals.core.parameters import LIMIT
 from databricks_file_arrivals.core.planning import Job
 from databricks_file_arrivals.core.runs import Run
 from databricks_file_arrivals.workspace.exchange import Answer, Call, Exchange, Pace, T, run, run_all
@@ -165,8 +167,15 @@ def start(row: LogRow, now: datetime) -> Exchange[int]:
     its id.
 
     The token makes every repetition safe. A request older than the token may be remembered is looked for
-    first. Raises what the client raises, and WorkspaceError where that look cannot tell.
+    first. Raises what the client raises, WorkspaceError where that look cannot tell, and BadInput where a
+    run may not be told so much.
     """
+    told = len(json.dumps(dict(row.job_parameters or {})).encode())
+    if told > LIMIT:
+        raise BadInput(
+            f"the parameters of the run are {told} bytes long, and the Jobs API takes {LIMIT}: shorten them in "
+            "the mapping table, or let the job declare trigger_id and log_table only and ask for the rest"
+        )
     if row.recorded_at is not None and now - row.recorded_at > TOKENS_REMEMBERED:
         known = yield from find_run(row)
         if known is not None:

@@ -31,7 +31,9 @@ ROW = LogRow(
 
 def test_every_placeholder_is_filled_in() -> None:
     text = "|".join(f"{{{name}}}" for name in PLACEHOLDERS)
-    filled = told(ROW, {"p": text}, frozenset({"p"}), {**KNOWN, "log_table": "main.ingest.log"})["p"].split("|")
+    filled = told(ROW, {"p": text}, frozenset({"p"}), {**KNOWN, "log_table": "main.ingest.log"})["p"].split(
+        "|"
+    )
     assert dict(zip(PLACEHOLDERS, filled, strict=True)) == {
         "directory": "/in/{odd} orders",
         "table_name": "{odd} orders",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from databricks.sdk import WorkspaceClient
 
-from databricks_file_arrivals.core.errors import FileArrivalsError, Refused, WorkspaceError
+from databricks_file_arrivals.core.errors import BadInput, FileArrivalsError, Refused, WorkspaceError
 from databricks_file_arrivals.core.outcomes import LogRow, Status
 from databricks_file_arrivals.core.planning import Job
 from databricks_file_arrivals.core.runs import Run
@@ -161,6 +161,21 @@ RUN_NOW = "POST /api/2.*/jobs/run-now"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
+def test_a_name_of_a_megabyte_is_refused_before_anybody_is_asked() -> None:
+    row = LogRow(
+        status=Status.PLANNED,
+        consumer="c",
+        claim_id="c",
+        epoch=1,
+        job_id=1,
+        job_parameters={"directory": "x" * 1_000_000},
+    )
+    watched = Watched(Listing())
+    (error,) = JobsApi(watched, connections=1).start([row])
+    assert isinstance(error, BadInput) and "let the job declare trigger_id" in str(error)
+    assert not watched.asked
+
+
 def test_an_answer_that_is_lost_leaves_one_run(
     databricks: RunningWorkspace, admin: WorkspaceClient, new_job: Callable[..., int], when: str
 ) -> None:
