@@ -160,7 +160,6 @@ def test_starts_keep_the_pace_that_they_are_given(hook: FileArrivalsHook, jobs: 
 RUN_NOW = "POST /api/2.*/jobs/run-now"
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
 def test_a_name_of_a_megabyte_is_refused_before_anybody_is_asked() -> None:
     row = LogRow(
         status=Status.PLANNED,
@@ -176,6 +175,7 @@ def test_a_name_of_a_megabyte_is_refused_before_anybody_is_asked() -> None:
     assert not watched.asked
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
 def test_an_answer_that_is_lost_leaves_one_run(
     databricks: RunningWorkspace, admin: WorkspaceClient, new_job: Callable[..., int], when: str
 ) -> None:
