@@ -13,8 +13,10 @@ writes the rows, once the jobs of those that go are known.
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
@@ -141,6 +143,19 @@ class Decision:
     note: str = ""
 
 
+@contextmanager
+def large() -> Iterator[None]:
+    """Plan without the garbage collector: a plan makes very many objects and no cycle of them, and the
+    collector would walk over all of them again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 # Routes.
 
 
@@ -198,13 +213,17 @@ def route(matches: Iterable[tuple[Arrivals, Match]], picks: Picks) -> tuple[Rout
             stream,
             directory,
             rules.get(rule_id),
-            tuple(sorted(group, key=lambda a: (a.directory, a.first_batch))),
+            tuple(sorted(group, key=_place_of) if len(group) > 1 else group),
             excluded,
             Key(rule_id, stream, directory) in seen,
             notes.get(directory, "") if status is Status.INACTIVE else "",
         )
         for (status, stream, directory, rule_id, excluded), group in sorted(taken.items())
     )
+
+
+def _place_of(a: Arrivals) -> tuple[str, int]:
+    return a.directory, a.first_batch
 
 
 def _subdirectory(a: Arrivals) -> str:

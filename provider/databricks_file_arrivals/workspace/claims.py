@@ -29,6 +29,7 @@ from databricks_file_arrivals.core.planning import (
     Situation,
     decide,
     gaps,
+    large,
     matched,
     next_due,
     open_epochs,
@@ -164,19 +165,23 @@ class Claimer:
         outcomes, queued = starts.look(open_rows)
         open_rows += outcomes
         open_rows += starts.try_again(open_rows)
-        planner = _Planner(self._ledger, self._arrival_log, self._starter, self._now(), queued)
         claim = Claim(
             row.consumer, uuid.uuid4().hex, row.epoch + 1, self._options.log_table, self._options.dry_run
         )
-        planned = planner.plan(claim, arrivals, holds, up_to)
-        while len(planned.rows) > self._options.max_requests and (less := _halved(batches, planned.up_to)):
-            arrivals = self._arrival_log.arrivals(row.cursor, less)
-            planned = planner.plan(claim, arrivals, holds, less)
+        with large():
+            planner = _Planner(self._ledger, self._arrival_log, self._starter, self._now(), queued)
+            planned = planner.plan(claim, arrivals, holds, up_to)
+            while self._too_many(planned) and (less := _halved(batches, planned.up_to)):
+                arrivals = self._arrival_log.arrivals(row.cursor, less)
+                planned = planner.plan(claim, arrivals, holds, less)
         self.report.mapping_problems = len(planner.mapping.problems)
         if not batches and not planned.rows:
             self._settle(row.epoch, starts, planned, open_rows)
             return True
         return self.claim(row, starts, planned, open_rows)
+
+    def _too_many(self, planned: Planned) -> bool:
+        return len(planned.rows) > self._options.max_requests
 
     def _settle(self, epoch: int, starts: Starts, planned: Planned, open_rows: Sequence[LogRow]) -> None:
         """Tell the sensor when to look again though nothing arrives."""

@@ -173,8 +173,8 @@ def start(row: LogRow, now: datetime) -> Exchange[int]:
     told = len(json.dumps(dict(row.job_parameters or {})).encode())
     if told > LIMIT:
         raise BadInput(
-            f"the parameters of the run have {told} bytes, and the Jobs API takes {LIMIT}: shorten them in the "
-            "mapping table, or let the job declare trigger_id and log_table only"
+            f"the run would be told {told} bytes, and the Jobs API takes {LIMIT}: shorten the parameters in "
+            "the mapping table, or let the job declare trigger_id and log_table only"
         )
     if row.recorded_at is not None and now - row.recorded_at > TOKENS_REMEMBERED:
         known = yield from find_run(row)
