@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -26,7 +22,7 @@ from databricks_file_arrivals.core.errors import (
     StatementFailed,
     WorkspaceUnavailable,
 )
-from databricks_file_arrivals.core.outcomes import LogRow, Status
+from databricks_file_arrivals.core.outcomes import LogRow
 from databricks_file_arrivals.core.planning import Job
 from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog, Batch
@@ -50,31 +46,25 @@ class Died(BaseException):
 
 @dataclass
 class Sql:
-    """The hook, dying at one statement: before it has its effect or after."""
+    """The hook, failing once at a statement that begins so: before it has its effect or after."""
 
     hook: FileArrivalsHook
     at: str = ""
     after: bool = False
-    raises: BaseException | None = None
-    nth: int = 1
+    raises: FileArrivalsError | None = None
 
     def query(
         self, statement: str, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[Mapping[str, Any]]:
-        hit = bool(self.at) and statement.startswith(self.at) and self.raises is not None
-        if hit:
-            self.nth -= 1
-            hit = self.nth == 0
-        if hit and not self.after:
-            raise self.raises or Died
+        failure = None
+        if statement.startswith(self.at):
+            failure, self.raises = self.raises, None
+        if failure is not None and not self.after:
+            raise failure
         rows = self.hook.query(statement, parameters)
-        if hit:
-            raise self.raises or Died
+        if failure is not None:
+            raise failure
         return rows
-
-
-def dying(hook: FileArrivalsHook, at: str, nth: int, after: bool) -> Sql:
-    return Sql(hook, at, after, Died(), nth)
 
 
 class Starter(JobsApi):
@@ -190,29 +180,6 @@ def test_every_kind_of_outcome_stands_in_the_log(
     assert set(runs_of(admin, jobs, mapped, consumer).values()) == {1}
     again = claim(mapped, consumer)
     assert set(again.counts) <= {"SUCCEEDED"} and again.epoch is None
-
-
-POINTS = {  # of the statement that begins so, the nth: dies before its effect, or after
-    "before the plan is appended": ("INSERT", 1, False),
-    "after the plan is appended": ("INSERT", 1, True),
-    "after the epoch is taken": ("UPDATE", 1, True),
-    "before the outcomes are recorded": ("INSERT", 2, False),
-    "after the outcomes are recorded": ("INSERT", 2, True),
-}
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_whoever_comes_next_finishes_what_died(
-    point: str, mapped: Log, admin: WorkspaceClient, jobs: dict[str, int]
-) -> None:
-    consumer = mapped.consumer()
-    mapped.land(FILES)
-    with pytest.raises(Died):
-        claim(mapped, consumer, dying(mapped.hook, *POINTS[point]))
-    claim(mapped, consumer)
-    assert outcomes(mapped, consumer) == REQUESTS
-    runs = runs_of(admin, jobs, mapped, consumer)
-    assert sorted(runs.values()) == [1, 1, 1]
 
 
 def test_a_claim_that_died_between_two_starts_is_finished_with_the_same_tokens(
@@ -427,38 +394,3 @@ def test_a_run_that_was_accepted_and_never_ran_is_followed_by_a_new_attempt(
     assert all(row["job_parameters"]["trigger_id"] == row["trigger_id"] for row in attempts)
     for run in admin.jobs.list_runs(job_id=job, active_only=True):
         admin.jobs.cancel_run(int(run.run_id or 0))
-
-
-KILLED = """
-import os, signal, sys
-from databricks_file_arrivals.core.tables import Names
-from databricks_file_arrivals.hooks import FileArrivalsHook
-from databricks_file_arrivals.workspace.arrival_log import ArrivalLog
-from databricks_file_arrivals.workspace.jobs import JobsApi
-from databricks_file_arrivals.workspace.claims import Claimer, Options
-from databricks_file_arrivals.workspace.ledger import Ledger
-
-class Killed(JobsApi):
-    def start(self, rows):
-        super().start(rows[:1])
-        os.kill(os.getpid(), signal.SIGKILL)
-
-hook = FileArrivalsHook()
-names = Names.of(sys.argv[1], sys.argv[2])
-options = Options(sys.argv[3], sys.argv[1])
-Claimer(Ledger(hook, names), ArrivalLog(hook, names), Killed(hook, 1), options).run()
-"""
-
-
-def test_a_process_killed_in_the_middle_of_a_claim_loses_and_doubles_nothing(
-    mapped: Log, admin: WorkspaceClient, jobs: dict[str, int]
-) -> None:
-    consumer = mapped.consumer()
-    mapped.land(FILES)
-    command = [sys.executable, "-c", KILLED, str(mapped.names.log), str(mapped.names.mapping), consumer]
-    died = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=120)
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    assert set(outcomes(mapped, consumer).values()) == {Status.PLANNED.value}
-    claim(mapped, consumer)
-    assert outcomes(mapped, consumer) == REQUESTS
-    assert sorted(runs_of(admin, jobs, mapped, consumer).values()) == [1, 1, 1]
