@@ -105,7 +105,8 @@ def newer_than(cursor: Mapping[str, int]) -> tuple[str, dict[str, Any]]:
         parts.append(f"(stream_id = :s{i} AND batch_id > :b{i})")
         known.append(f":s{i}")
     # Not "true": Spark reads `FROM t WHERE (true)` as the alias WHERE with a column of the name true.
-    parts.append(f"stream_id NOT IN ({', '.join(known)})" if known else "1 = 1")
+    # Nor NOT IN: of a list Delta skips no files, of each <> it does.
+    parts.append(" AND ".join(f"stream_id <> {name}" for name in known) if known else "1 = 1")
     return f"({' OR '.join(parts)})", bound
 
 
