@@ -111,7 +111,7 @@ class TriggerWorkflowsOperator(BaseOperator):
             max_directories=self.max_directories,
             max_requests=self.max_requests,
             dry_run=self.only_plan,
-            last_try=ti.try_number > (self.retries or 0),
+            last_try=ti.try_number > ti.max_tries,
             stamp={
                 "dag_id": ti.dag_id,
                 "dag_run_id": ti.run_id,

@@ -75,7 +75,10 @@ def deploy(
             sql.query(table.create(name))
             done.created.append(str(name))
     if names:
-        make_consumer(sql, names, DEFAULT_CONSUMER, {})
+        if orphaned(sql, names, DEFAULT_CONSUMER):
+            done.notes.append(f"note    {row_deleted(names, DEFAULT_CONSUMER)}")
+        else:
+            make_consumer(sql, names, DEFAULT_CONSUMER, {})
         _derived(sql, names, done, upgrade)
     return done
 
@@ -92,6 +95,25 @@ def _derived(sql: Sql, names: Names, done: Deployment, upgrade: bool) -> None:
     )
     done.notes.append(f"views   {', '.join(str(name) for name, _ in views(names))}")
     done.notes.append(f"function {function}(trigger_id)")
+
+
+def orphaned(sql: Sql, names: Names, consumer: str) -> bool:
+    """Whether a consumer has rows in the trigger log and none of its own: somebody deleted it."""
+    counts = sql.query(
+        f"SELECT (SELECT count(*) FROM {names.consumers.sql} WHERE consumer = :consumer) AS own, "
+        f"(SELECT count(*) FROM {names.log.sql} WHERE consumer = :consumer) AS logged",
+        {"consumer": consumer},
+    )[0]
+    return not counts["own"] and bool(counts["logged"])
+
+
+def row_deleted(names: Names, consumer: str) -> str:
+    """What to do about a deleted row: a new one would pass over arrivals, or start them again."""
+    return (
+        f"The row of the consumer {consumer!r} was deleted from {names.consumers}, and {names.log} has rows "
+        f"of it. Bring it back: RESTORE TABLE {names.consumers} TO VERSION AS OF …, or "
+        "`file-arrivals cursor import`."
+    )
 
 
 def make_consumer(sql: Sql, names: Names, consumer: str, cursor: Mapping[str, int]) -> None:

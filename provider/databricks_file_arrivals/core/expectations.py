@@ -47,7 +47,9 @@ def overdue(
         if route.rule is not None and route.arrivals:
             arrived[route.rule.rule_id, route.directory] = max(a.last_at for a in route.arrivals)
     known: dict[str, set[str]] = defaultdict(set)
-    for rule_id, directory in (*seen, *arrived):
+    # What was told of a rule as a whole names no directory from which something came.
+    came = (key for key, at in seen.items() if at.last_arrival_at is not None)
+    for rule_id, directory in (*came, *arrived):
         known[rule_id].add(directory)
     rows, looks = [], []
     for rule in rules:

@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 
 from databricks_file_arrivals.core.mapping import MappingRule, WhenQueued
 
+BROKEN = "mapping"
+"""What a hold waits for whose row of the mapping table cannot be used as it stands."""
+
 SETTLE, MIN_FILES, MARKER, INTERVAL, QUEUED = (
     "settle_seconds",
     "min_files",

@@ -16,6 +16,7 @@ from databricks_file_arrivals.core.tables import MAPPING
 
 ACTIVE = "Y"
 DAY = 86_400
+_LARGEST = 100 * 365 * DAY  # a hundred years: what is later than any time cannot be waited for
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -86,6 +87,8 @@ class WorkflowMapping:
 
     rules: tuple[MappingRule, ...] = ()
     problems: tuple[RowProblem, ...] = ()
+    broken: frozenset[str] = frozenset()
+    """The `rule_id`s of rows that cannot be used as they stand: what they hold waits for their mending."""
 
     @classmethod
     def read(cls, rows: Iterable[Mapping[str, Any]]) -> WorkflowMapping:
@@ -94,11 +97,13 @@ class WorkflowMapping:
         Of rows with one `rule_id` the newest counts, and the others are reported.
         """
         usable: dict[str, list[tuple[MappingRule, Mapping[str, Any]]]] = defaultdict(list)
-        problems = []
+        problems: list[RowProblem] = []
+        broken = set()
         for row in rows:
             reason = _unusable(row)
             if reason:
                 problems.append(RowProblem(_describe(row), reason))
+                broken |= _identity(row)
             else:
                 rule = _rule(row)
                 usable[rule.rule_id].append((rule, row))
@@ -110,12 +115,20 @@ class WorkflowMapping:
                 problems += [RowProblem(_describe(row), twice) for _, row in same[:-1]]
             rules.append(same[-1][0])
         rules.sort(key=lambda r: (r.directory, r.workflow_name, r.file_pattern or ""))
-        return cls(tuple(rules), tuple(sorted(problems, key=str)))
+        return cls(tuple(rules), tuple(sorted(problems, key=str)), frozenset(broken))
 
     @property
     def by_id(self) -> dict[str, MappingRule]:
         """The active rules by `rule_id`."""
         return {rule.rule_id: rule for rule in self.rules if rule.active}
+
+
+def _identity(row: Mapping[str, Any]) -> set[str]:
+    """The `rule_id` of a row that has a problem, where it can be told."""
+    if _required(row) or _types(row) or row["active_ind"].strip() != ACTIVE:
+        return set()
+    pattern = _text(row, "file_pattern")
+    return {MappingRule(row["directory"].strip(), row["workflow_name"].strip(), True, pattern).rule_id}
 
 
 def _rule(row: Mapping[str, Any]) -> MappingRule:
@@ -163,6 +176,13 @@ def _unusable(row: Mapping[str, Any]) -> str:
 
 _WAYS = tuple(way.value for way in WhenQueued)
 _REQUIRED = tuple(c.name for c in MAPPING.columns if not c.nullable)
+_KINDS: Mapping[str, type] = {
+    "file_pattern": str,
+    "completion_marker": str,
+    "when_queued": str,
+    "parameters": Mapping,
+    "last_updated_ts": datetime,
+}
 _NUMBERS = tuple(c.name for c in MAPPING.columns if c.type == "BIGINT")
 
 
@@ -178,8 +198,16 @@ def _required(row: Mapping[str, Any]) -> str:
 def _numbers(row: Mapping[str, Any]) -> str:
     for name in _NUMBERS:
         value = row.get(name)
-        if value is not None and value < 0:
-            return f"{name} is {value}: write a number of at least 0, or null"
+        if value is not None and (not isinstance(value, int) or not 0 <= value <= _LARGEST):
+            return f"{name} is {value!r}: write a number of at least 0 and at most {_LARGEST}, or null"
+    return ""
+
+
+def _types(row: Mapping[str, Any]) -> str:
+    """A table that was replaced may have columns of other types."""
+    for name, kind in _KINDS.items():
+        if row.get(name) is not None and not isinstance(row[name], kind):
+            return f"{name} is {row[name]!r}, and no {kind.__name__}: compare the table with `deploy`"
     return ""
 
 
@@ -216,6 +244,7 @@ def _parameters(row: Mapping[str, Any]) -> str:
 
 _CHECKS: tuple[Callable[[Mapping[str, Any]], str], ...] = (
     _required,
+    _types,
     _numbers,
     _directory,
     _file_pattern,

@@ -154,12 +154,12 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 def retry_at(errors: Iterable[datetime], give_up_after: timedelta) -> datetime | None:
     """When a request that ended as ERROR at these times is tried again, or None when it is given up.
 
-    Pauses double from a minute to an hour. An ERROR that stands twice (a write that was repeated) counts as
-    one.
+    Pauses double from a minute to an hour, and it is given up when they amount to more than `give_up_after`:
+    times in which nobody tried, because Airflow was down, do not count. An ERROR that stands twice (a write
+    that was repeated) counts as one.
     """
     times = sorted(set(errors))
     if not times:
         return None
-    pause = min(FIRST_PAUSE * 2 ** min(len(times) - 1, 10), LONGEST_PAUSE)
-    due = times[-1] + pause
-    return due if due - times[0] <= give_up_after else None
+    pauses = [min(FIRST_PAUSE * 2 ** min(n, 10), LONGEST_PAUSE) for n in range(len(times))]
+    return times[-1] + pauses[-1] if sum(pauses, timedelta()) <= give_up_after else None

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 WILDCARDS = "*?"
 ANY_DEPTH = "**"
+_MOST = 6  # the time of a comparison grows with the text's length to the power of their number
 _CLASSES = "[]{}\\"
 _PARTS = re.compile(r"([*?])")
 
@@ -38,7 +39,7 @@ def file_pattern_problem(pattern: str) -> str:
         return "holds a /: it is compared with file names, not with paths"
     if ANY_DEPTH in pattern:
         return "holds **: write * for any text in a file name"
-    return _class_problem(pattern)
+    return _crowded(pattern) or _class_problem(pattern)
 
 
 def directory_problem(directory: str, top: str) -> str:
@@ -50,7 +51,16 @@ def directory_problem(directory: str, top: str) -> str:
     for segment in directory[len(top) :].split("/"):
         if ANY_DEPTH in segment and segment != ANY_DEPTH:
             return f"has ** inside the name {segment!r}: it stands for whole directories, as in /in/**/orders"
-    return _class_problem(directory)
+    names = directory[len(top) :].split("/")
+    crowded = next((problem for name in names if (problem := _crowded(name))), "")
+    return crowded or _class_problem(directory)
+
+
+def _crowded(name: str) -> str:
+    count = sum(name.count(wildcard) for wildcard in WILDCARDS)
+    if count <= _MOST:
+        return ""
+    return f"has {count} wildcards in the name {name!r}: at most {_MOST} can be compared in useful time"
 
 
 def _class_problem(pattern: str) -> str:

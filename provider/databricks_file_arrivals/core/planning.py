@@ -22,7 +22,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
 from databricks_file_arrivals.core import parameters, paths
-from databricks_file_arrivals.core.holds import START_NOW, Verdict, Waiting, judge
+from databricks_file_arrivals.core.holds import BROKEN, LONGEST_LOOK, START_NOW, Verdict, Waiting, judge
 from databricks_file_arrivals.core.mapping import MappingRule, WorkflowMapping
 from databricks_file_arrivals.core.outcomes import RUN_ID, LogRow, Range, Status, identity
 from databricks_file_arrivals.core.routing import Match, Router
@@ -260,7 +260,10 @@ def decide(routes: Iterable[Route], mapping: WorkflowMapping, situation: Situati
     rules = mapping.by_id
     for key, rows in sorted(held.items()):
         rule = rules.get(key.rule_id)
-        if rule is None:
+        if rule is None and key.rule_id in mapping.broken:
+            look = situation.as_of + LONGEST_LOOK
+            decisions.append(Decision(Status.HELD, tuple(rows), None, Verdict((BROKEN,), look), False))
+        elif rule is None:
             note = "held until its row of the mapping table was deleted or made inactive"
             decisions.append(Decision(Status.INACTIVE, tuple(rows), note=note))
         else:

@@ -13,8 +13,11 @@ from typing import Any
 QUEUED = frozenset({"QUEUED", "PENDING", "BLOCKED"})
 """Accepted, and no task has begun: waiting for a place, for its cluster, or for what it depends on."""
 
-EXECUTING = frozenset({"RUNNING", "TERMINATING", "WAITING", "WAITING_FOR_RETRY"})
-"""A task has begun. A run that waits for a retry has had its first try."""
+EXECUTING = frozenset({"RUNNING", "WAITING", "WAITING_FOR_RETRY"})
+"""A task has begun. A run that waits for a retry has had its first try.
+
+TERMINATING says nothing of that: a run that is dropped from the queue passes it too, and is waited for.
+"""
 
 ENDED = frozenset({"TERMINATED", "SKIPPED", "INTERNAL_ERROR"})
 

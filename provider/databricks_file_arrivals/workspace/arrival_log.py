@@ -12,9 +12,11 @@ from databricks_file_arrivals.core.tables import like
 from databricks_file_arrivals.workspace.log_rows import chunks
 from databricks_file_arrivals.workspace.log_tables import LogTables
 
+_PAGE = 10_000  # directories in one result
+_LOGGED = "coalesce(logged_at, TIMESTAMP '1970-01-01')"  # who edits the log away waits for nothing
 TOTALS = (
     "min(batch_id) AS first_batch, max(batch_id) AS last_batch, count(*) AS file_count, "
-    "sum(coalesce(file_size, 0)) AS total_bytes, min(logged_at) AS first_at, max(logged_at) AS last_at"
+    f"sum(coalesce(file_size, 0)) AS total_bytes, min({_LOGGED}) AS first_at, max({_LOGGED}) AS last_at"
 )
 TOTALLED = ("first_batch", "last_batch", "file_count", "total_bytes", "first_at", "last_at")
 PLACE = "stream_id: STRING, directory: STRING, after: BIGINT, up_to: BIGINT"
@@ -48,14 +50,26 @@ class ArrivalLog(LogTables):
         return [Batch(r["stream_id"], r["batch_id"], r["directories"]) for r in rows]
 
     def arrivals(self, after: Mapping[str, int], up_to: Mapping[str, int]) -> list[Arrivals]:
-        """The arrivals between two cursors, aggregated by parent directory where the data is."""
+        """The arrivals between two cursors, aggregated by parent directory where the data is.
+
+        They are read in pages: one batch may have more directories than an inline result can hold.
+        """
         where, bound = between({stream: (after.get(stream, -1), last) for stream, last in up_to.items()})
-        rows = self._query(
-            f"SELECT stream_id, max(root) AS root, directory, {TOTALS} FROM {self.names.arrivals.sql} "
-            f"WHERE {where} GROUP BY stream_id, directory",
-            bound,
-        )
-        return [Arrivals(after=after.get(r["stream_id"], -1), up_to=up_to[r["stream_id"]], **r) for r in rows]
+        found: list[Arrivals] = []
+        stream = directory = ""
+        while True:
+            rows = self._query(
+                f"SELECT stream_id, max(root) AS root, directory, {TOTALS} FROM {self.names.arrivals.sql} "
+                f"WHERE {where} AND (stream_id > :last OR (stream_id = :last AND directory > :below)) "
+                f"GROUP BY stream_id, directory ORDER BY stream_id, directory LIMIT {_PAGE}",
+                {**bound, "last": stream, "below": directory},
+            )
+            found += [
+                Arrivals(after=after.get(r["stream_id"], -1), up_to=up_to[r["stream_id"]], **r) for r in rows
+            ]
+            if len(rows) < _PAGE:
+                return found
+            stream, directory = found[-1].stream_id, found[-1].directory
 
     def picks(self, wanted: Sequence[Wanted]) -> dict[tuple[str, str, int], dict[str | None, Arrivals]]:
         """How many files of each of these arrivals each pattern picks, and how many none does."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -164,7 +165,10 @@ class Claimer:
         # Queues are looked at after the arrivals were read: what is queued by then will see them.
         outcomes, queued = starts.look(open_rows)
         open_rows += outcomes
-        open_rows += starts.try_again(open_rows)
+        tried = starts.try_again(open_rows)
+        open_rows += tried
+        accepted = (r for r in tried if r.status is Status.TRIGGERED)
+        queued |= {(r.rule_id or "", r.directory or ""): r.job_trigger_time or self._now() for r in accepted}
         claim = Claim(
             row.consumer, uuid.uuid4().hex, row.epoch + 1, self._options.log_table, self._options.dry_run
         )
@@ -218,8 +222,9 @@ class Claimer:
     def _take(self, row: Consumer, claim: Claim, cursor: Mapping[str, int]) -> bool:
         """Take the epoch by compare-and-swap. The row itself tells who has it, whatever the statement
         answered."""
+        failed: FileArrivalsError | None = None
         for _ in range(_SWAPS):
-            failed: FileArrivalsError | None = None
+            failed = None
             try:
                 self._ledger.swap(row, claim.claim_id, cursor)
             except FileArrivalsError as error:
@@ -236,7 +241,7 @@ class Claimer:
                 return False
             if failed is not None and not failed.retryable:
                 raise failed
-        raise ClaimContended(self._options.consumer, _SWAPS)
+        raise failed or ClaimContended(self._options.consumer, _SWAPS)
 
 
 class _Planner:
@@ -265,7 +270,11 @@ class _Planner:
         """The plan of these arrivals and of all that is held."""
         matches = matched(arrivals, self.mapping)
         asked = wanted(matches)
-        routes = route(matches, self._arrival_log.picks(asked) if asked else {})
+        picks = self._arrival_log.picks(asked) if asked else {}
+        for a, _ in asked:
+            if (a.stream_id, a.directory, a.after) not in picks:
+                raise LedgerError(f"The arrivals of {a.directory} were there and are not: who edits the log?")
+        routes = route(matches, picks)
         decisions = self._decide(claim, routes, holds)
         names = workflows(decisions)
         rows = plan(claim, decisions, self._starter.jobs_named(names) if names else {})
@@ -303,7 +312,9 @@ class _Planner:
         rules = expecting(self.mapping)
         if not rules:
             return (), None
-        seen = self._ledger.seen(claim.consumer, [r.rule_id for r in rules], self._as_of - REMEMBERED)
+        longest = timedelta(seconds=max(r.expect_every_seconds for r in rules))
+        since = self._as_of - max(REMEMBERED, 2 * longest)
+        seen = self._ledger.seen(claim.consumer, [r.rule_id for r in rules], since)
         return overdue(claim, rules, seen, routes, self._as_of)
 
 
@@ -313,7 +324,7 @@ def capped(batches: Sequence[Batch], max_directories: int) -> dict[str, int]:
     up_to: dict[str, int] = {}
     taken = 0
     full: set[str] = set()
-    for batch in sorted(batches, key=lambda b: (b.batch_id, b.stream_id)):
+    for batch in _in_turn(batches):
         if up_to and taken + batch.directories > max_directories:
             full.add(batch.stream_id)
         if batch.stream_id not in full:
@@ -325,5 +336,14 @@ def capped(batches: Sequence[Batch], max_directories: int) -> dict[str, int]:
 def _halved(batches: Sequence[Batch], up_to: Mapping[str, int]) -> dict[str, int]:
     """About half of the batches that a claim reads; none when it is one already."""
     taken = [b for b in batches if b.batch_id <= up_to.get(b.stream_id, -1)]
-    taken.sort(key=lambda b: (b.batch_id, b.stream_id))
-    return {b.stream_id: b.batch_id for b in taken[: len(taken) // 2]}
+    return {b.stream_id: b.batch_id for b in _in_turn(taken)[: len(taken) // 2]}
+
+
+def _in_turn(batches: Sequence[Batch]) -> list[Batch]:
+    """The first batch of each stream, then the second of each, …: no stream waits for another to be done."""
+    nth: Counter[str] = Counter()
+    turns = []
+    for batch in sorted(batches, key=lambda b: (b.stream_id, b.batch_id)):
+        turns.append((nth[batch.stream_id], batch))
+        nth[batch.stream_id] += 1
+    return [batch for _, batch in sorted(turns, key=lambda turn: (turn[0], turn[1].stream_id))]

@@ -47,8 +47,9 @@ class Cursors(LogTables):
   SELECT :consumer AS consumer, greatest(:epoch, coalesce(max(epoch), 0)) AS epoch
   FROM {self.names.log.sql} WHERE consumer = :consumer
 ) n ON c.consumer = n.consumer
-WHEN NOT MATCHED THEN INSERT (consumer, epoch, cursor, open_from, updated_at)
-VALUES (n.consumer, n.epoch, from_json(:cursor, 'MAP<STRING,BIGINT>'), n.epoch, current_timestamp())""",
+WHEN NOT MATCHED THEN INSERT (consumer, epoch, cursor, open_from, next_due, updated_at)
+VALUES (n.consumer, n.epoch, from_json(:cursor, 'MAP<STRING,BIGINT>'), 0, current_timestamp(),
+  current_timestamp())""",
             {
                 "consumer": saved.consumer,
                 "epoch": saved.epoch,

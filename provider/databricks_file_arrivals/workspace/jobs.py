@@ -170,7 +170,7 @@ def start(row: LogRow, now: datetime) -> Exchange[int]:
     first. Raises what the client raises, WorkspaceError where that look cannot tell, and BadInput where a
     run may not be told so much.
     """
-    told = len(json.dumps(dict(row.job_parameters or {})).encode())
+    told = len(json.dumps(dict(row.job_parameters or {}), ensure_ascii=False).encode())
     if told > LIMIT:
         raise BadInput(
             f"the run would be told {told} bytes, and the Jobs API takes {LIMIT}: shorten the parameters in "

@@ -10,7 +10,7 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from databricks_file_arrivals.core.deployment import make_consumer
+from databricks_file_arrivals.core.deployment import make_consumer, orphaned, row_deleted
 from databricks_file_arrivals.core.errors import (
     BadInput,
     ConsumerDoubled,
@@ -72,10 +72,14 @@ class Ledger(LogTables):
         """Make a consumer's row unless it is there.
 
         It starts at the newest batches ("latest"), at none ("earliest"), or at a cursor: {stream_id: the last
-        batch that it has not to see}. Raises BadInput.
+        batch that it has not to see}. Raises BadInput, and LedgerError for one whose row was deleted.
         """
+        if orphaned(self._sql, self.names, consumer):
+            raise LedgerError(row_deleted(self.names, consumer))
         if isinstance(start_from, Mapping):
-            cursor = {str(stream): int(batch) for stream, batch in start_from.items()}
+            if not all(type(batch) is int for batch in start_from.values()):
+                raise BadInput(f"start_from is {start_from!r}: its batches have to be whole numbers.")
+            cursor = {str(stream): batch for stream, batch in start_from.items()}
         elif start_from == "earliest":
             cursor = {}
         elif start_from == "latest":
@@ -170,8 +174,13 @@ WHERE consumer = :consumer AND recorded_at > :since
             f"""SELECT DISTINCT r.replay_of FROM {log} r LEFT SEMI JOIN (
   SELECT claim_id FROM {log} WHERE consumer = :consumer AND status = '{Status.CLAIMED}'
 ) won ON r.claim_id = won.claim_id
-WHERE r.consumer = :consumer AND array_contains(from_json(:ids, 'ARRAY<STRING>'), r.replay_of)""",
-            {"consumer": consumer, "ids": json.dumps(sorted(trigger_ids))},
+WHERE r.consumer = :consumer AND r.epoch >= :first
+  AND array_contains(from_json(:ids, 'ARRAY<STRING>'), r.replay_of)""",
+            {
+                "consumer": consumer,
+                "ids": json.dumps(sorted(trigger_ids)),
+                "first": min(int(trigger_id[:12], 16) for trigger_id in trigger_ids),
+            },
         )
         return frozenset(r["replay_of"] for r in rows)
 

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
+from databricks_file_arrivals.core.errors import LedgerError
 from databricks_file_arrivals.core.outcomes import LogRow, Range, Status
 from databricks_file_arrivals.core.tables import TRIGGER_LOG
 
@@ -38,6 +39,11 @@ def read_log_row(values: Mapping[str, Any]) -> LogRow:
     row = LogRow(**{k: v for k, v in values.items() if k in known and k not in ("status", "directories")},
                  status=Status(values["status"]))  # fmt: skip
     ranges = values.get("directories")
+    if any(r is None or r["after"] is None or r["up_to"] is None for r in (ranges or {}).values()):
+        raise LedgerError(
+            f"The row of the request {values.get('trigger_id')} has a directory without its batches: the log "
+            "was edited. Remove the row, or restore the table."
+        )
     return replace(
         row,
         directories=None

@@ -186,16 +186,20 @@ class Starts:
         outcomes, queued = [], {}
         for row in accepted:
             run = active.get(row.started_run_id or 0) or ended.get(row.started_run_id or 0)
-            if run is None or run.executing:
-                continue
-            if run.ended:
+            if run is None:  # deleted, or not to be seen for now
+                self._look_again(row)
+            elif run.ended:
                 outcomes.append(self._ended(row, run))
-            else:
+            elif not run.executing:
                 self._accepted.append(row)
-            if run.queued:
+            if run is not None and run.queued:
                 queued[row.rule_id or "", row.directory or ""] = row.job_trigger_time or self._now()
         self.record(outcomes)
         return outcomes, queued
+
+    def _look_again(self, row: LogRow) -> None:
+        if row.job_trigger_time is None or self._now() - row.job_trigger_time <= self._give_up_after:
+            self._accepted.append(row)
 
     def _ended(self, row: LogRow, run: Run) -> LogRow:
         status = Status.NOT_RUN if run.never_ran else Status.SUCCEEDED if run.succeeded else Status.FAILED

@@ -57,4 +57,8 @@ def test_a_rule_that_has_seen_nothing_is_watched_as_a_whole() -> None:
     assert told({}, NOON) == (["/in/*"], None)
     new = MappingRule("/in/*", "load", expect_every_seconds=60, updated_at=at(-10))
     assert told({}, NOON, rule=new) == ([], at(50))
-    assert told({(RULE.rule_id, "/in/*"): Seen(None, at(-5))}, NOON) == ([], None)
+    whole = {(RULE.rule_id, "/in/*"): Seen(None, at(-5))}
+    assert told(whole, NOON) == ([], None)
+    assert told({**whole, KEY: Seen(at(-20))}, NOON) == ([], at(40)), (
+        "something came: it is watched by itself"
+    )

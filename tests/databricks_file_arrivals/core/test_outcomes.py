@@ -216,4 +216,9 @@ def test_the_last_try_is_at_the_very_end() -> None:
 
 def test_very_many_errors_still_pause_an_hour() -> None:
     errors = [NOON + timedelta(seconds=i) for i in range(5000)]
-    assert retry_at(errors, DAY) == errors[-1] + LONGEST_PAUSE
+    assert retry_at(errors, 5000 * LONGEST_PAUSE) == errors[-1] + LONGEST_PAUSE
+    assert retry_at(errors, DAY) is None
+
+
+def test_time_in_which_nobody_tried_gives_nothing_up() -> None:
+    assert retry_at([NOON, NOON + 3 * DAY], DAY) == NOON + 3 * DAY + 2 * FIRST_PAUSE

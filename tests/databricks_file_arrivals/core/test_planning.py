@@ -503,6 +503,17 @@ def test_a_hold_whose_rule_is_gone_ends_as_it_is_stored(edit: list[dict[str, Any
     assert world.claim(read(rule("/in/a")), later(9)) == ()
 
 
+def test_a_hold_whose_row_was_broken_waits_until_it_is_mended() -> None:
+    world = Planned([one("/in/a")])
+    world.claim(read(rule("/in/a", min_files=2)), NOON)
+    broken = WorkflowMapping.read([rule("/in/a", min_files=-2), rule("/in", "catch all")])
+    assert len(broken.problems) == 1
+    assert world.claim(broken, later(2 * DAY)) == ()
+    assert next_due(world.decided(broken, later(5), {})) == later(3605)
+    (row,) = world.claim(read(rule("/in/a", min_files=1)), later(9))
+    assert (row.status, row.file_count) == (Status.PLANNED, 1)
+
+
 def test_new_terms_count_for_what_is_held() -> None:
     world = Planned([one("/in/a")])
     world.claim(read(rule("/in/a", min_files=2)), NOON)

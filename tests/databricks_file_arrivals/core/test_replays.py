@@ -82,7 +82,7 @@ def test_what_is_still_tried_again_has_to_be_forced(status: Status) -> None:
     assert "at 2026-01-05 12:00:50" in why(status, soon)
     assert "now" in why(status, Known(failed_at=(NOON - timedelta(minutes=5),)))
     assert why(status, soon, force=True) == ""
-    given_up = Known(failed_at=(NOON - 2 * DAY, NOON - timedelta(seconds=10)))
+    given_up = Known(failed_at=tuple(NOON - timedelta(hours=i) for i in range(40)))
     assert why(status, given_up) == ""
 
 

@@ -320,7 +320,7 @@ class Operator:
             Options(
                 CONSUMER,
                 "main.ingest.file_log",
-                give_up_after=timedelta(minutes=5),
+                give_up_after=timedelta(hours=2),
                 last_try=last_try,
             ),
             clock=lambda: 0.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from databricks_file_arrivals.core.planning import Gap, Wanted
+from databricks_file_arrivals.workspace import arrival_log as module
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog, newer_than
 from tests.airflow_side import Log
 
@@ -25,6 +26,10 @@ def test_arrivals_between_cursors_are_aggregated_by_directory(log: Log, arrival_
     assert (odd.after, odd.up_to, odd.first_batch, odd.last_batch, odd.file_count) == (-1, 1, 0, 1, 5)
     assert odd.total_bytes == 50 and found["/in/b"].file_count == 1
     assert [a.file_count for a in arrival_log.arrivals({stream: 1}, {stream: 2})] == [5]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PAGE", 1)
+        pages = arrival_log.arrivals({}, {stream: 1})
+    assert sorted(pages, key=lambda a: a.directory) == sorted(found.values(), key=lambda a: a.directory)
     row = log.ledger.consumer(log.consumer())
     assert row is not None
     batches = arrival_log.new_batches({**row.cursor, stream: 0})

@@ -305,6 +305,7 @@ def test_a_claim_is_capped_by_whole_batches_and_the_rest_goes_next(mapped: Log) 
 def test_capped_takes_at_least_one_batch_and_never_skips_one() -> None:
     batches = [Batch("s", 0, 50), Batch("s", 1, 1), Batch("t", 4, 1), Batch("t", 5, 100), Batch("t", 6, 1)]
     assert capped(batches, 10) == {"s": 0}
+    assert capped(batches, 51) == {"s": 0, "t": 4}, "in turn: no stream waits for another"
     assert capped(batches, 52) == {"s": 1, "t": 4}
     assert capped(batches, 1000) == {"s": 1, "t": 6}
 

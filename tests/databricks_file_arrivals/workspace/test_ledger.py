@@ -8,7 +8,13 @@ from datetime import datetime, timezone
 
 import pytest
 
-from databricks_file_arrivals.core.errors import BadInput, ConsumerDoubled, TableDiffers, TableMissing
+from databricks_file_arrivals.core.errors import (
+    BadInput,
+    ConsumerDoubled,
+    LedgerError,
+    TableDiffers,
+    TableMissing,
+)
 from databricks_file_arrivals.core.outcomes import LogRow, Range, Status, trigger_id
 from databricks_file_arrivals.core.tables import TRIGGER_LOG, VERSION_PROPERTY, Names
 from databricks_file_arrivals.workspace import ledger
@@ -130,12 +136,17 @@ def test_the_swap_takes_one_epoch_once(log: Log) -> None:
     assert settled is not None and settled.next_due is None and settled.open_from == now.epoch
 
 
-def test_a_consumer_is_made_once_and_goes_on_from_the_logs_newest_epoch(log: Log) -> None:
-    log.ledger.append([full_row("made again", "claim-1")])
+def test_a_consumer_is_made_once_and_one_that_was_deleted_is_not_made_again(log: Log) -> None:
     log.ledger.make_consumer("made again", {"s": 3})
     log.ledger.make_consumer("made again", "earliest")
     row = log.ledger.consumer("made again")
-    assert row is not None and row.epoch == 7 and row.cursor == {"s": 3}
+    assert row is not None and row.cursor == {"s": 3}
+    log.ledger.append([full_row("made again", "claim-1")])
+    log.hook.query(f"DELETE FROM {log.names.consumers.sql} WHERE consumer = 'made again'")
+    with pytest.raises(LedgerError, match=r"was deleted .* RESTORE TABLE"):
+        log.ledger.make_consumer("made again", "latest")
+    with pytest.raises(BadInput, match="whole numbers"):
+        log.ledger.make_consumer("another", {"s": "x"})  # type: ignore[dict-item]  # as a DAG may say it
 
 
 def test_a_start_that_is_none_of_the_three_is_refused(log: Log) -> None:

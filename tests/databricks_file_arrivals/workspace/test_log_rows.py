@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from databricks_file_arrivals.core.errors import LedgerError
 from databricks_file_arrivals.core.outcomes import LogRow, Range, Status
 from databricks_file_arrivals.workspace.log_rows import WRITTEN, chunks, read_log_row, write_log_row
 
@@ -32,6 +34,13 @@ def test_a_row_is_written_without_its_nulls_and_read_back_as_it_was() -> None:
     values = json.loads(write_log_row(row))
     assert set(values) < {c.name for c in WRITTEN} and None not in values.values()
     assert read_log_row(values) == row
+
+
+def test_a_row_that_was_edited_is_named() -> None:
+    identity = {"consumer": "c", "claim_id": "x", "epoch": 1}
+    values = {**identity, "status": "HELD", "trigger_id": "abc", "directories": {"/in/a": None}}
+    with pytest.raises(LedgerError, match="abc has a directory without its batches"):
+        read_log_row(values)
 
 
 def test_columns_of_others_are_left_alone() -> None:

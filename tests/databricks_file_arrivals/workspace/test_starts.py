@@ -64,19 +64,41 @@ def test_what_has_ended_is_recorded_once_and_never_started_again(
 
 def test_a_run_that_never_ran_gets_attempts_with_growing_pauses_and_is_given_up() -> None:
     world = started()
-    for attempt in range(1, 4):
+    pauses = [1, 2, 4, 8, 16, 32, None]  # minutes; the next would make more than two hours of all
+    for attempt, pause in enumerate(pauses, start=1):
         becomes(world, "SKIPPED")
         world.now += timedelta(seconds=1)
         finish(world)
         assert world.rows[-1].status is Status.NOT_RUN and len(world.runs) == attempt
         due = world.consumer.next_due
-        assert due == world.now + timedelta(minutes=2 ** (attempt - 1)) or attempt == 3
+        assert due == (world.now + timedelta(minutes=pause) if pause else None)
         world.now = due or world.now + timedelta(days=1)
         finish(world)
-    assert len(world.runs) == 3, "given up: the next pause would end after five minutes"
-    assert world.consumer.next_due is None
+    assert len(world.runs) == len(pauses), "given up"
     (state,) = latest(world.rows).values()
-    assert (state.status, state.attempt) == (Status.NOT_RUN, 3)
+    assert (state.status, state.attempt) == (Status.NOT_RUN, len(pauses))
+
+
+def test_a_run_that_cannot_be_seen_for_now_is_looked_at_again() -> None:
+    world = started()
+    hidden = dict(world.runs)
+    world.runs.clear()
+    world.now += timedelta(minutes=1)
+    finish(world)
+    assert world.consumer.next_due == world.now + timedelta(minutes=1)
+    world.runs |= hidden
+    becomes(world, "TERMINATING")
+    finish(world)
+    assert world.consumer.next_due is not None
+    becomes(world, "TERMINATED", "SKIPPED")
+    finish(world)
+    assert world.rows[-1].status is Status.NOT_RUN
+    world.runs.clear()
+    again = started()
+    again.runs.clear()
+    again.now += timedelta(hours=3)
+    finish(again)
+    assert again.consumer.next_due is None, "it was deleted: not for ever"
 
 
 def test_an_attempt_whose_operator_died_is_started_by_the_next() -> None:
