@@ -23,7 +23,7 @@ def canonical(directory: str, root: str = "") -> str:
     """
     if is_relative(directory):
         inside = re.sub("/+", "/", directory).rstrip("/")
-        return canonical(f"{root}/{inside}") if root else inside
+        return canonical(f"{root.rstrip('/')}/{inside}") if root else inside
     found = _SCHEME.fullmatch(directory)
     scheme, path = (found[1].lower(), found[2]) if found else ("", directory)
     bucket = _BUCKET.match(path) if scheme not in _LOCAL else None

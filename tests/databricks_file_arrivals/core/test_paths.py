@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from databricks_file_arrivals.core import paths
@@ -124,6 +124,7 @@ def test_canonical_under_a_root_is_idempotent_and_absolute(directory: str, root:
     assert paths.canonical(once, "/other") == once
 
 
+@example("hdfs:/", "a b")
 @given(absolutes, inner)
 def test_a_relative_directory_is_below_its_root(root: str, inside: str) -> None:
     assume(paths.is_relative(inside))
