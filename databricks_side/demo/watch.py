@@ -94,12 +94,13 @@ class Watch:
         return counts
 
     def _waiting(self) -> int:
-        """How many files are logged and not claimed."""
+        """How many files are logged and not claimed, or held because a run for them is queued."""
         rows = self._stage.workspace.sql(
-            f"SELECT sum(waiting_files) AS files FROM {LOG_TABLE}_lag WHERE consumer = :consumer",
+            f"SELECT sum(waiting_files) AS files FROM {LOG_TABLE}_lag WHERE consumer = :consumer UNION ALL "
+            f"SELECT coalesce(sum(file_count), 0) AS files FROM {LOG_TABLE}_held WHERE consumer = :consumer",
             {"consumer": CONSUMER},
         )
-        return int(rows[0]["files"])
+        return sum(int(row["files"]) for row in rows)
 
     def runs(self) -> list[BaseRun]:
         """All runs of the workflows, the newest first."""
@@ -112,12 +113,7 @@ class Watch:
             "SELECT status, count(*) AS requests, sum(file_count) AS files "
             f"FROM {LOG_TABLE}_latest GROUP BY status"
         )
-        unstarted = self._stage.workspace.sql(
-            "SELECT status, count(*) AS requests, sum(file_count) AS files "
-            f"FROM {LOG_TABLE} WHERE trigger_id IS NULL AND status <> 'CLAIMED' GROUP BY status"
-        )
-        there = {row["status"] for row in rows}
-        return [Outcome(**row) for row in (*rows, *(r for r in unstarted if r["status"] not in there))]
+        return [Outcome(**row) for row in rows]
 
     def reads(self) -> list[Read]:
         """What the workflows have read."""

@@ -281,14 +281,17 @@ def views(names: Names) -> tuple[tuple[TableName, str], ...]:
 
 
 def _latest(names: Names) -> str:
-    """The state of each request: of its rows the one with the highest attempt, then the highest rank."""
+    """The state of each request: of its rows the one with the highest attempt, then the highest rank. A hold
+    that a later claim has replaced or ended is no request any more."""
     rank = " ".join(f"WHEN '{status}' THEN {rank}" for status, rank in RANK.items())
     return f"""SELECT {_LOG_COLUMNS} FROM (
   SELECT *, row_number() OVER (
     PARTITION BY {", ".join(REQUEST)}
     ORDER BY attempt DESC, CASE status {rank} ELSE 0 END DESC, recorded_at DESC
-  ) AS nth FROM ({trusted(names)})
-) WHERE nth = 1"""
+  ) AS nth, max(CASE WHEN replay_of IS NULL AND file_count > 0 THEN epoch END) OVER (
+    PARTITION BY {", ".join(KEY)}
+  ) AS newest FROM ({trusted(names)})
+) WHERE nth = 1 AND (status <> '{Status.HELD}' OR epoch = newest)"""
 
 
 def _held(names: Names) -> str:

@@ -206,6 +206,13 @@ def test_held_is_what_the_newest_epoch_of_a_key_holds(log: Log) -> None:
         ("/overdue", 2),
         ("/replaced", 5),
     ]
+    assert seen(log, "_latest", name, "directory", "status", "file_count") == [
+        ("/ended", "PLANNED", 1),
+        ("/kept", "HELD", 1),
+        ("/overdue", "HELD", 2),
+        ("/overdue", "OVERDUE", 0),
+        ("/replaced", "HELD", 5),
+    ], "a hold that was replaced or ended is no request any more"
 
 
 def test_lag_is_what_waits_for_each_consumer(log: Log) -> None:
