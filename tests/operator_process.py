@@ -91,7 +91,11 @@ def _execute(asked: dict[str, Any]) -> Any:
     from databricks_file_arrivals.sensors import FileArrivalSensor
 
     task = SimpleNamespace(
-        dag_id="by hand", run_id=asked["dag_run"], task_id="trigger", try_number=asked["try_number"]
+        dag_id="by hand",
+        run_id=asked["dag_run"],
+        task_id="trigger",
+        try_number=asked["try_number"],
+        max_tries=asked["arguments"].get("retries", 3),
     )
     context: Any = {"ti": task}
     if asked["kind"] == "operator":

@@ -20,7 +20,7 @@ def test_a_consumer_made_again_repeats_no_epoch(log: Log) -> None:
     cursors.make(SavedCursor(consumer, 4, {"s": 3}))
     cursors.make(SavedCursor(consumer, 99, {"s": 99}))  # it is there: nothing happens
     row = log.ledger.consumer(consumer)
-    assert row is not None and (row.epoch, row.cursor, row.open_from) == (9, {"s": 3}, 9)
+    assert row is not None and (row.epoch, row.cursor, row.open_from) == (9, {"s": 3}, 0)
     assert cursors.saved(row) == SavedCursor(consumer, 9, {"s": 3})
 
 

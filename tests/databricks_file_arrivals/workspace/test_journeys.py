@@ -31,6 +31,7 @@ def test_arrivals_requests_and_who_is_behind(log: Log) -> None:
             stream_id=stream,
             directories={f"file:{place}": Range(-1, 0)},
             file_pattern=pattern,
+            file_count=1,
             attempt=1,
         )
 
