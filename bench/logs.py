@@ -126,7 +126,7 @@ class Log:
             workflow_mapping_table=str(self.names.mapping),
             starts_per_second=None,
         )
-        ti = SimpleNamespace(dag_id="bench", run_id="bench", task_id="trigger", try_number=1)
+        ti = SimpleNamespace(dag_id="bench", run_id="bench", task_id="trigger", try_number=1, max_tries=3)
         context: Any = {"ti": ti}  # all of it that the operator reads
         done = operator.execute(context)
         assert done["triggered"] == DIRECTORIES, done
