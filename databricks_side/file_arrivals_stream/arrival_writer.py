@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame
 
 from databricks_file_arrivals.core.errors import StatementFailed, StreamRefused
+from databricks_file_arrivals.core.signals import StreamPointer
 from databricks_file_arrivals.core.tables import Names
 from file_arrivals_stream.checkpoint import stream_id
+from file_arrivals_stream.pointers import write_pointer
 from file_arrivals_stream.spark_sql import SparkSql
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ class ArrivalWriter:
     root: str
     checkpoint: str
     leave_out: tuple[str, ...] = ()
+    signal_volume: str = ""
     _stream_id: str | None = field(default=None, init=False)
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
@@ -50,6 +53,8 @@ class ArrivalWriter:
             .option("txnVersion", batch_id)
             .saveAsTable(names.arrivals.sql)
         )
+        if self.signal_volume:
+            write_pointer(self.signal_volume, StreamPointer(str(names.log), self._stream_id, batch_id))
 
     def _rows(self, sql: SparkSql, names: Names, stream: str, batch_id: int) -> DataFrame:
         return sql.frame(

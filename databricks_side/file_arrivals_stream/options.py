@@ -20,6 +20,7 @@ PARAMETERS: Mapping[str, str] = {
     "workflow_mapping_table": "Table that maps directories to workflows",
     "log_table": "Trigger log; arrivals go to <log_table>_arrivals",
     "batch_interval": "Empty: what is there, then end. Else the pause between looks, such as 10 seconds",
+    "signal_volume": "Where to say which batch is the newest, such as /Volumes/main/ingest/signals",
     "already_logged": "Files that another stream has logged: empty (refuse), skip or again",
     "cloudFiles_format": "Files are always listed as binaryFile",
     "cloudFiles_useNotifications": "true: file events instead of listings",
@@ -86,6 +87,7 @@ class StreamSettings:
     checkpoint: str
     names: Names
     interval: str = ""
+    signal_volume: str = ""
     already_logged: AlreadyLogged = AlreadyLogged.REFUSE
     source: SourceOptions
     warnings: tuple[str, ...] = ()
@@ -116,6 +118,7 @@ class StreamSettings:
             checkpoint=checkpoint,
             names=Names.of(_required(given, "log_table"), given.get("workflow_mapping_table", "")),
             interval=_interval(given.get("batch_interval", "")),
+            signal_volume=_signal_volume(given, root),
             already_logged=_already_logged(given.get("already_logged", "")),
             source=_source(given, secret),
             warnings=tuple(_warnings(given)),
@@ -146,6 +149,23 @@ def _directory(given: Mapping[str, str], name: str) -> str:
         raise BadInput(
             f"{name} {text!r} holds {found[0]!r}, which Spark reads as a pattern. Name one directory; "
             "pathGlobFilter picks files by name."
+        )
+    return text
+
+
+def _signal_volume(given: Mapping[str, str], root: str) -> str:
+    """A directory that can be written as plain files are."""
+    if not given.get("signal_volume"):
+        return ""
+    text = _directory(given, "signal_volume").rstrip("/")
+    if not text.startswith("/"):
+        raise BadInput(
+            f"signal_volume {text!r} is a URI. Write a volume's path: /Volumes/main/ingest/signals."
+        )
+    if contains(paths.canonical(root), paths.canonical(text)):
+        raise BadInput(
+            f"signal_volume {text} lies in monitored_directory {root}: the stream would log its own pointers "
+            "as arrivals. Put it on a volume of its own."
         )
     return text
 

@@ -13,6 +13,7 @@ from databricks_file_arrivals.core.errors import FileArrivalsError, WorkspaceErr
 from file_arrivals_stream.arrival_writer import ArrivalWriter
 from file_arrivals_stream.checkpoint import Checkpoint
 from file_arrivals_stream.options import SourceOptions, StreamSettings
+from file_arrivals_stream.pointers import make_directory
 from file_arrivals_stream.progress import Progress
 from file_arrivals_stream.spark_sql import SparkSql
 from file_arrivals_stream.start_checks import check_root, check_stream, check_tables
@@ -62,7 +63,11 @@ def start_stream(spark: SparkSession, settings: StreamSettings, dbutils: Any = N
     )
     if leave_out:
         logger.info("leaving out the files that these streams have logged: %s", ", ".join(leave_out))
-    writer = ArrivalWriter(str(settings.names.log), settings.root, settings.checkpoint, leave_out)
+    if settings.signal_volume:
+        make_directory(settings.signal_volume)
+    writer = ArrivalWriter(
+        str(settings.names.log), settings.root, settings.checkpoint, leave_out, settings.signal_volume
+    )
     return _hiding(settings.source, lambda: _start(spark, settings, writer))
 
 

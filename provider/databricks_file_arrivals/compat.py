@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 # Airflow 3 moved the authoring interface to `airflow.sdk`; the common.compat provider, which the stock
 # Databricks
 # provider brings, gives it under one name on 2.11 and 3.
@@ -16,13 +18,43 @@ from airflow.providers.common.compat.sdk import (
     Context,
 )
 
+# Event-driven scheduling came with Airflow 3.0. Before, the class is only there to be imported.
+try:
+    from airflow.sdk import Asset, AssetWatcher
+    from airflow.triggers.base import BaseEventTrigger
+
+    EVENT_DRIVEN = True
+except ImportError:
+    from airflow.triggers.base import BaseTrigger as BaseEventTrigger  # type: ignore[assignment]  # as above
+
+    EVENT_DRIVEN = False
+
+
+def failed_run_before(context: Context) -> tuple[datetime, timedelta] | None:
+    """When the DAG's last run ended, if it failed, and for how long none has succeeded; else None."""
+    # Airflow 3 asks its API server through the task instance; in Airflow 2 the DAG run asks the database.
+    ti = context.get("ti")
+    owner = ti if hasattr(ti, "get_previous_dagrun") else context.get("dag_run")
+    ask = getattr(owner, "get_previous_dagrun", None)
+    last = ask() if ask is not None else None
+    if last is None or str(getattr(last.state, "value", last.state)) != "failed" or last.end_date is None:
+        return None
+    since = context.get("prev_end_date_success") or last.start_date or last.end_date
+    return last.end_date, last.end_date - since
+
+
 __all__ = [
+    "EVENT_DRIVEN",
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSkipException",
+    "Asset",
+    "AssetWatcher",
+    "BaseEventTrigger",
     "BaseOperator",
     "BaseSensorOperator",
     "Context",
+    "failed_run_before",
     "get_async_connection",
 ]

@@ -189,6 +189,7 @@ class FileArrivalsHook(DatabricksHook):
         try:
             response = self._http.request(
                 **self._parts(request),
+                headers=None if request.content is None else {"Content-Type": "application/octet-stream"},
                 auth=granted,
                 timeout=self.timeout_seconds,
                 **self._get_requests_kwargs(),
@@ -215,12 +216,13 @@ class FileArrivalsHook(DatabricksHook):
 
     def _parts(self, request: Call) -> dict[str, Any]:
         body = dict(request.body or {})
-        return {
+        parts: dict[str, Any] = {
             "method": request.method,
             "url": self._endpoint_url(f"api/{request.endpoint}"),  # type: ignore[no-untyped-call]  # stock
-            "params": body if request.method == "GET" else None,
-            "json": None if request.method == "GET" else body,
         }
+        if request.content is not None:
+            return {**parts, "data": request.content}
+        return {**parts, "params": body} if request.method == "GET" else {**parts, "json": body}
 
     @cached_property
     def _http(self) -> requests.Session:
@@ -279,6 +281,10 @@ def _answer(request: Call, status: int, content: bytes, headers: Mapping[str, st
     """What was answered, or the error that it means."""
     if status >= 400:
         raise _refusal(status, content.decode("utf-8", "replace"), _describe(request), headers)
+    if request.raw:
+        return {"content": content}
+    if status == 204:
+        return {}
     try:
         answer: Answer = json.loads(content)
     except ValueError as error:

@@ -10,12 +10,17 @@ from databricks_file_arrivals.compat import (
     AirflowSkipException,
     BaseSensorOperator,
     Context,
+    failed_run_before,
 )
-from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFIX, Names
+from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFIX
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
 from databricks_file_arrivals.triggers import FileArrivalTrigger
 from databricks_file_arrivals.workspace.exchange import run
-from databricks_file_arrivals.workspace.gate import due
+from databricks_file_arrivals.workspace.gate import ConsumerWatch
+from databricks_file_arrivals.workspace.watch import RECONCILE_EVERY
+
+SHORTEST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=10)
+"""Of the first look after a DAG run that failed."""
 
 
 class FileArrivalSensor(BaseSensorOperator):
@@ -30,14 +35,21 @@ class FileArrivalSensor(BaseSensorOperator):
     :param dry_run: wait for what a TriggerWorkflowsOperator with `dry_run` is to plan
     :param databricks_conn_id: the connection, of type `databricks`
     :param warehouse_id: the SQL warehouse; without it the one of the connection's extra `http_path`
-    :param idle_after: how long to wait before an idle run ends as skipped
+    :param signal_volume: where the stream and the operator write their pointers, such as
+        `/Volumes/main/ingest/signals`; without it each look is a SQL statement or two, which keep the
+        warehouse awake
+    :param idle_after: how long to wait before an idle run ends as skipped; its last look asks the tables
+    :param linger: for how long arrivals are collected before the sensor passes, so that a trickle of files
+        makes fewer claims; what was to be looked at again lingers too
     :param poke_interval: seconds between two looks
+    :param reconcile_every: how often the tables are asked though pointers say that nothing is new
     :param deferrable: wait in the triggerer, without a worker slot
     :param retries: tries after a failed one; with `retry_delay` and backoff they keep a continuous DAG that
-        cannot reach its workspace from running hot
+        cannot reach its workspace from running hot. After a DAG run that failed the sensor waits before it
+        looks, for as long as none has succeeded, half a minute at least and ten at most
     """
 
-    template_fields = ("log_table", "consumer", "databricks_conn_id", "warehouse_id")
+    template_fields = ("log_table", "consumer", "databricks_conn_id", "warehouse_id", "signal_volume")
     ui_color = "#ffe8d6"
 
     def __init__(
@@ -47,8 +59,11 @@ class FileArrivalSensor(BaseSensorOperator):
         consumer: str = DEFAULT_CONSUMER,
         databricks_conn_id: str = DEFAULT_CONN_ID,
         warehouse_id: str | None = None,
+        signal_volume: str | None = None,
         idle_after: timedelta | float = timedelta(hours=1),
+        linger: timedelta | float = timedelta(seconds=30),
         poke_interval: float = 30.0,
+        reconcile_every: timedelta | float = timedelta(seconds=RECONCILE_EVERY),
         deferrable: bool = True,
         dry_run: bool = False,
         retries: int = 5,
@@ -69,10 +84,16 @@ class FileArrivalSensor(BaseSensorOperator):
         self.consumer = consumer
         self.databricks_conn_id = databricks_conn_id
         self.warehouse_id = warehouse_id
-        self.idle_after = idle_after if isinstance(idle_after, timedelta) else timedelta(seconds=idle_after)
+        self.signal_volume = signal_volume
+        self.idle_after = _span(idle_after)
+        self.linger = _span(linger)
+        self.reconcile_every = _span(reconcile_every)
         self.deferrable = deferrable
         self.only_plan = dry_run  # `dry_run` is a method of Airflow's
+        self._watch: ConsumerWatch | None = None
         self._deadline: datetime | None = None
+        self._due_at: datetime | None = None
+        self._not_before = datetime.min.replace(tzinfo=timezone.utc)
 
     @property
     def _asks_for(self) -> str:
@@ -81,28 +102,64 @@ class FileArrivalSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> None:
         """Look once; then wait, in the triggerer or here."""
-        self._deadline = datetime.now(timezone.utc) + self.idle_after
+        now = datetime.now(timezone.utc)
+        self._deadline = now + self.idle_after
+        self._not_before = now + self._pause_after_failure(context, now)
         if not self.deferrable:
             super().execute(context)
+        elif self._not_before > now:
+            self._wait(first_look=self._not_before - now, linger=self.linger)
         elif not self._look():
-            self.defer(
-                trigger=FileArrivalTrigger(
-                    log_table=self.log_table,
-                    consumer=self._asks_for,
-                    databricks_conn_id=self.databricks_conn_id,
-                    warehouse_id=self.warehouse_id,
-                    deadline=self._deadline.isoformat(),
-                    poke_interval=self.poke_interval,
-                ),
-                method_name="resume",
+            self._wait(first_look=timedelta(0), linger=self.linger)
+        elif self.linger:
+            self._wait(first_look=self.linger, linger=timedelta(0))
+
+    def _wait(self, *, first_look: timedelta, linger: timedelta) -> None:
+        assert self._deadline is not None, "execute sets it"
+        self.defer(
+            trigger=FileArrivalTrigger(
+                log_table=self.log_table,
+                consumer=self._asks_for,
+                databricks_conn_id=self.databricks_conn_id,
+                warehouse_id=self.warehouse_id,
+                deadline=self._deadline.isoformat(),
+                poke_interval=self.poke_interval,
+                signal_volume=self.signal_volume or None,
+                reconcile_every=self.reconcile_every.total_seconds(),
+                linger=linger.total_seconds(),
+                first_look=first_look.total_seconds(),
+            ),
+            method_name="resume",
+        )
+
+    def _pause_after_failure(self, context: Context, now: datetime) -> timedelta:
+        """How long to wait before the first look, because the last run of the DAG failed: a continuous DAG
+        starts again at once."""
+        failed = failed_run_before(context)
+        if failed is None:
+            return timedelta(0)
+        ended_at, failing_for = failed
+        pause = min(max(failing_for, SHORTEST_PAUSE), LONGEST_PAUSE)
+        left = max(ended_at + pause - now, timedelta(0))
+        if left:
+            self.log.warning(
+                "the last run of this DAG failed: the first look is in %d s", left.total_seconds()
             )
+        return left
 
     def poke(self, context: Context) -> bool:
         """Whether something is due. Raises AirflowSkipException once the idle stretch is over."""
-        found = self._look()
-        if not found and self._deadline is not None and datetime.now(timezone.utc) >= self._deadline:
-            raise AirflowSkipException(f"nothing arrived until {self._deadline.isoformat()}")
-        return found
+        now = datetime.now(timezone.utc)
+        if now < self._not_before:
+            return False
+        over = self._deadline is not None and now >= self._deadline
+        if self._due_at is None and self._look(over):
+            self._due_at = now
+        if self._due_at is not None:
+            return now >= self._due_at + self.linger
+        if over:
+            raise AirflowSkipException(f"nothing arrived until {self._deadline}")
+        return False
 
     def resume(self, context: Context, event: dict[str, str]) -> None:
         """Take up what the trigger said."""
@@ -112,13 +169,20 @@ class FileArrivalSensor(BaseSensorOperator):
             raise AirflowException(event["message"])
         self.log.info("due: %s", event["message"])
 
-    def _look(self) -> bool:
+    def _look(self, over: bool = False) -> bool:
+        """Whether something is due. The last look of an idle wait asks the tables."""
         # Errors that will not pass are retried too, because a continuous DAG starts again at once
         # when it fails.
         with airflow_errors(retry=True):
             hook = FileArrivalsHook(self.databricks_conn_id, self.warehouse_id)
-            reason = run(
-                due(Names.of(self.log_table), self._asks_for, warehouse_id=hook.warehouse_id), hook.call
+            watch = self._watch = self._watch or ConsumerWatch.of(
+                self.log_table, self._asks_for, self.signal_volume, self.reconcile_every.total_seconds()
             )
+            look = watch.confirm if over else watch.look
+            reason = run(look(hook.warehouse_id), hook.call)
         self.log.info("due: %s", reason) if reason else self.log.info("nothing is due")
         return bool(reason)
+
+
+def _span(value: timedelta | float) -> timedelta:
+    return value if isinstance(value, timedelta) else timedelta(seconds=value)

@@ -1,27 +1,73 @@
-"""The trigger that waits for arrivals on the triggerer's event loop."""
+"""The triggers, which wait on the triggerer's event loop: for arrivals, and for runs."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Hashable
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from databricks_file_arrivals.compat import BaseEventTrigger
 from databricks_file_arrivals.core.errors import FileArrivalsError
+from databricks_file_arrivals.core.insistence import Insistence, Step
+from databricks_file_arrivals.core.signals import SignalVolume
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.hooks import FileArrivalsHook
-from databricks_file_arrivals.workspace.exchange import run_async
-from databricks_file_arrivals.workspace.gate import due
+from databricks_file_arrivals.workspace.exchange import Exchange, run_async
+from databricks_file_arrivals.workspace.gate import ConsumerWatch, Gate
+from databricks_file_arrivals.workspace.watch import Look, StreamWatch
+
+T = TypeVar("T")
 
 FIRST_LOOK = 8.0
-"""Seconds before the first look: a trigger that fires within about 3 s of its task's deferral can find the
-task's
-"deferred" event still on its way, and the task is then marked failed."""
+"""Seconds before a deferred task's trigger may fire: one that fires within about 3 s of its task's deferral
+can find the task's "deferred" event still on its way, and the task is then marked failed."""
 
-_FAILURES = 5
-_LONGEST_PAUSE = 300.0
+FAILURES = 5
+"""So many failed looks in a row are waited out; then people are told."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 300.0
+_TOLD_AGAIN, _TOLD_AT_LAST = 300.0, 3600.0  # pauses between two words of the same trouble, in seconds
+
+
+class Line:
+    """Drives exchanges over a hook that is made anew after each failure: connections and tokens change while
+    a trigger lives."""
+
+    def __init__(self, databricks_conn_id: str, warehouse_id: str | None) -> None:
+        self._made_of = (databricks_conn_id, warehouse_id)
+        self._hook: FileArrivalsHook | None = None
+
+    async def run(self, make: Callable[[str], Exchange[T]]) -> T:
+        """Drive the exchange that `make` makes for the SQL warehouse. Raises FileArrivalsError."""
+        try:
+            if self._hook is None:
+                self._hook = FileArrivalsHook(*self._made_of)
+                await self._hook.__aenter__()  # type: ignore[no-untyped-call]  # stock
+                await self._hook.prepare()
+            return await run_async(make(self._hook.warehouse_id), self._hook.a_call)
+        except FileArrivalsError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        hook, self._hook = self._hook, None
+        if hook is not None:
+            await hook.__aexit__(None, None, None)  # type: ignore[no-untyped-call]  # stock
+
+
+def pause_after(failures: int, usual: float) -> float:
+    """Seconds until the next look after so many failed ones in a row."""
+    return max(usual, min(_FIRST_PAUSE * 2.0 ** min(failures - 1, 10), _LONGEST_PAUSE))
+
+
+def _event(state: str, message: str, **more: Any) -> TriggerEvent:
+    payload = {"state": state, "message": message, **more}
+    return TriggerEvent(payload)  # type: ignore[no-untyped-call]  # Airflow has no annotation there
 
 
 class FileArrivalTrigger(BaseTrigger):
@@ -33,6 +79,10 @@ class FileArrivalTrigger(BaseTrigger):
     :param deadline: when an idle wait ends, as an ISO time; absolute, so that a restart of the triggerer does
         not extend it
     :param poke_interval: seconds between two looks
+    :param signal_volume: where the pointers are; without it each look is a SQL statement or two
+    :param reconcile_every: seconds between two looks at the tables, where pointers say what is new
+    :param linger: seconds for which arrivals are collected before it fires
+    :param first_look: seconds before the first look
     """
 
     def __init__(
@@ -44,6 +94,10 @@ class FileArrivalTrigger(BaseTrigger):
         warehouse_id: str | None,
         deadline: str,
         poke_interval: float,
+        signal_volume: str | None = None,
+        reconcile_every: float,
+        linger: float = 0.0,
+        first_look: float = FIRST_LOOK,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow has no annotation there
         self.log_table = log_table
@@ -52,54 +106,203 @@ class FileArrivalTrigger(BaseTrigger):
         self.warehouse_id = warehouse_id
         self.deadline = deadline
         self.poke_interval = poke_interval
+        self.signal_volume = signal_volume
+        self.reconcile_every = reconcile_every
+        self.linger = linger
+        self.first_look = first_look
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and the arguments that make this trigger again."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "log_table": self.log_table,
-                "consumer": self.consumer,
-                "databricks_conn_id": self.databricks_conn_id,
-                "warehouse_id": self.warehouse_id,
-                "deadline": self.deadline,
-                "poke_interval": self.poke_interval,
-            },
+        names = (
+            *("log_table", "consumer", "databricks_conn_id", "warehouse_id", "deadline", "poke_interval"),
+            *("signal_volume", "reconcile_every", "linger", "first_look"),
         )
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, wait, look again, until there is something to say."""
-        hook = FileArrivalsHook(self.databricks_conn_id, self.warehouse_id)
-        names = Names.of(self.log_table)
+        line = Line(self.databricks_conn_id, self.warehouse_id)
+        await asyncio.sleep(max(self.first_look, FIRST_LOOK))
+        try:
+            yield await self._first_event(line)
+        finally:
+            await line.close()
+
+    async def _first_event(self, line: Line) -> TriggerEvent:
+        watch = ConsumerWatch.of(self.log_table, self.consumer, self.signal_volume, self.reconcile_every)
         deadline = datetime.fromisoformat(self.deadline)
         failures = 0
-        await asyncio.sleep(max(FIRST_LOOK, self.poke_interval))
-        async with hook:
+        while True:
+            pause = self.poke_interval
+            over = datetime.now(timezone.utc) >= deadline
+            try:
+                # The last word of an idle wait has the tables, whatever pointers say.
+                reason = await line.run(watch.confirm if over else watch.look)
+                failures = 0
+            except FileArrivalsError as error:
+                failures += 1
+                if not error.retryable or failures >= FAILURES:
+                    return _event("error", str(error))
+                pause = pause_after(failures, pause)
+                self.log.warning("look %d failed, the next is in %.0f s: %s", failures, pause, error)
+                reason, over = "", False
+            if reason:
+                await asyncio.sleep(self.linger)
+                return _event("due", reason)
+            if over:
+                return _event("idle", f"nothing arrived until {self.deadline}")
+            await asyncio.sleep(pause)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A look that failed, and how many have in a row."""
+
+    error: FileArrivalsError
+    failures: int
+
+
+class FileArrivalEventTrigger(BaseEventTrigger):
+    """Fires whenever something is due for the consumer, and again with growing pauses while it stays due and
+    nobody has claimed it: so nothing is lost when an event is. Of the asset of `file_arrival_asset`, never
+    of a task.
+
+    The event's payload is {"state": "due" | "error", "message": text, "log_table": …, "consumer": …}. Polls
+    that keep failing fire too, rarely: the DAG runs, its operator meets the same trouble, and people see it.
+
+    On Airflow 3.3 all triggers of one log share one poll of its streams. Parameters are those of
+    `file_arrival_asset`; times in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        log_table: str,
+        consumer: str,
+        databricks_conn_id: str,
+        warehouse_id: str | None,
+        signal_volume: str | None,
+        poll_interval: float,
+        reconcile_every: float,
+        linger: float,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow has no annotation there
+        self.log_table = log_table
+        self.consumer = consumer
+        self.databricks_conn_id = databricks_conn_id
+        self.warehouse_id = warehouse_id
+        self.signal_volume = signal_volume
+        self.poll_interval = poll_interval
+        self.reconcile_every = reconcile_every
+        self.linger = linger
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The class path and the arguments that make this trigger again."""
+        arguments = {**self._poll(), "consumer": self.consumer, "linger": self.linger}
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
+
+    def _poll(self) -> dict[str, Any]:
+        """What the poll of the streams depends on: those who agree in it share one."""
+        names = ("log_table", "databricks_conn_id", "warehouse_id", "signal_volume", "poll_interval")
+        return {name: getattr(self, name) for name in (*names, "reconcile_every")}
+
+    def shared_stream_key(self) -> Hashable:
+        """Which poll this trigger shares."""
+        return tuple(self._poll().items())
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Look | Failed]:
+        """Look at the streams for ever. A look that fails is told too, and the next one comes later."""
+        line = Line(kwargs["databricks_conn_id"], kwargs["warehouse_id"])
+        volume = SignalVolume.parse(kwargs["signal_volume"]) if kwargs["signal_volume"] else None
+        watch = StreamWatch(Names.of(kwargs["log_table"]), volume, kwargs["reconcile_every"])
+        failures = 0
+        try:
             while True:
-                pause = self.poke_interval
+                pause = kwargs["poll_interval"]
                 try:
-                    reason = await self._look(hook, names)
+                    look: Look | Failed = await line.run(watch.look)
                     failures = 0
                 except FileArrivalsError as error:
                     failures += 1
-                    if not error.retryable or failures >= _FAILURES:
-                        yield _event("error", str(error))
-                        return
-                    pause = min(self.poke_interval * 2**failures, _LONGEST_PAUSE)
-                    self.log.warning("look %d failed, the next is in %.0f s: %s", failures, pause, error)
-                    reason = ""
-                if reason:
-                    yield _event("due", reason)
-                    return
-                if datetime.now(timezone.utc) >= deadline:
-                    yield _event("idle", f"nothing arrived until {self.deadline}")
-                    return
+                    pause = pause_after(failures, pause)
+                    look = Failed(error, failures)
+                yield look
                 await asyncio.sleep(pause)
+        finally:
+            await line.close()
 
-    async def _look(self, hook: FileArrivalsHook, names: Names) -> str:
-        await hook.prepare()
-        return await run_async(due(names, self.consumer, warehouse_id=hook.warehouse_id), hook.a_call)
+    async def filter_shared_stream(
+        self, shared_stream: AsyncIterator[Look | Failed]
+    ) -> AsyncIterator[TriggerEvent]:
+        """The events of this trigger's consumer."""
+        speaker = _Speaker(self)
+        try:
+            async for look in shared_stream:
+                state, message = await speaker.word(look)
+                if message:
+                    self.log.info("%s: %s", state, message)
+                    yield _event(state, message, log_table=self.log_table, consumer=self.consumer)
+        finally:
+            await speaker.line.close()
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """The same with a poll of its own, where Airflow shares none (before 3.3)."""
+        async for event in self.filter_shared_stream(self.open_shared_stream(self.serialize()[1])):
+            yield event
 
 
-def _event(state: str, message: str) -> TriggerEvent:
-    return TriggerEvent({"state": state, "message": message})  # type: ignore[no-untyped-call]  # as above
+class _Speaker:
+    """What one consumer's trigger says to each look."""
+
+    def __init__(self, trigger: FileArrivalEventTrigger) -> None:
+        volume = SignalVolume.parse(trigger.signal_volume) if trigger.signal_volume else None
+        self.line = Line(trigger.databricks_conn_id, trigger.warehouse_id)
+        self._log = trigger.log
+        self._gate = Gate(Names.of(trigger.log_table), trigger.consumer, volume)
+        self._due = Insistence(trigger.linger)
+        self._trouble = Insistence(0.0, _TOLD_AGAIN, _TOLD_AT_LAST)
+        self._failures = 0
+        self._look_at = 0.0
+
+    async def word(self, look: Look | Failed) -> tuple[str, str]:
+        """The state and the message to say now; an empty message if nothing is to be said."""
+        if isinstance(look, Failed):
+            return "error", self._fail(look)
+        if _seconds() < self._look_at:
+            return "", ""
+        try:
+            reason = await self._reason(look)
+        except FileArrivalsError as error:
+            failed = Failed(error, self._failures + 1)
+            self._look_at = _seconds() + pause_after(failed.failures, 0.0)
+            return "error", self._fail(failed)
+        self._failures = 0
+        self._trouble.step(False, 0, _seconds())
+        return "due", reason
+
+    async def _reason(self, look: Look) -> str:
+        reason = await self.line.run(lambda warehouse_id: self._gate.look(look, warehouse_id))
+        step = self._due.step(bool(reason), self._gate.epoch, _seconds())
+        if step is Step.WAIT:
+            return ""
+        if step is Step.AGAIN:
+            reason = await self.line.run(lambda warehouse_id: self._gate.confirm(look, warehouse_id))
+        if reason:
+            self._due.said(self._gate.epoch, _seconds())
+        return reason
+
+    def _fail(self, failed: Failed) -> str:
+        """The message, when people are to be told now: of what will not pass at once, else after a while."""
+        self._failures = failed.failures
+        self._log.warning("look %d failed: %s", failed.failures, failed.error)
+        tell = not failed.error.retryable or failed.failures >= FAILURES
+        if self._trouble.step(tell, 0, _seconds()) is Step.WAIT:
+            return ""
+        self._trouble.said(0, _seconds())
+        return str(failed.error)
+
+
+def _seconds() -> float:
+    return asyncio.get_running_loop().time()

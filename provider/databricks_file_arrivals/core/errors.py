@@ -11,6 +11,7 @@ FileArrivalsError
 │   ├── ConsumerDoubled      more than one row for a consumer
 │   └── ClaimContended       other operators took the epoch again and again        (retryable)
 ├── ArrivedFilesError        a request whose files are not what its row says
+├── SignalTorn               a pointer file that is not whole
 ├── StreamRefused            a checkpoint or root with which the stream must not start
 └── WorkspaceError           Databricks answered with an error, or not at all
     ├── WorkspaceUnavailable no answer, or 429 or 5xx after the client's own tries (retryable)
@@ -107,6 +108,10 @@ class ClaimContended(LedgerError):
 
 class ArrivedFilesError(FileArrivalsError):
     """Raised when a request is not in the log, or the arrival log has other than its `file_count` files."""
+
+
+class SignalTorn(FileArrivalsError):
+    """Raised when a pointer file is not what the stream or an operator writes: half of it, or another's."""
 
 
 class StreamRefused(FileArrivalsError):

@@ -23,12 +23,17 @@ class Call:
 
     `repeatable`: it may be sent again when nobody knows whether it had its effect. What only reads always is;
     what changes something says so, where a second time changes nothing more.
+
+    `content` are bytes to send instead of JSON. With `raw` the answer is {"content": bytes}, whatever they
+    are.
     """
 
     method: str
     endpoint: str
     body: Mapping[str, Any] | None = None
     repeatable: bool = False
+    content: bytes | None = None
+    raw: bool = False
 
     @property
     def may_repeat(self) -> bool:

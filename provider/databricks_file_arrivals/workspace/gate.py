@@ -1,43 +1,203 @@
-"""Whether there is something to plan: the one question of the sensor."""
+"""Whether there is something to plan for a consumer: the one question of sensors and triggers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from databricks_file_arrivals.core.errors import StatementFailed
+from databricks_file_arrivals.core.errors import Refused, SignalTorn, StatementFailed
+from databricks_file_arrivals.core.signals import ConsumerPointer, SignalVolume
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.workspace.arrival_log import newer_than
 from databricks_file_arrivals.workspace.exchange import Exchange
-from databricks_file_arrivals.workspace.ledger import ask_consumer, read_consumer
+from databricks_file_arrivals.workspace.files import read_file
+from databricks_file_arrivals.workspace.ledger import Consumer, ask_consumer, read_consumer
 from databricks_file_arrivals.workspace.log_tables import table_missing
 from databricks_file_arrivals.workspace.statements import execute
+from databricks_file_arrivals.workspace.watch import Look, StreamWatch
+
+log = logging.getLogger(__name__)
+
+_NO_ROW = -1  # the epoch of a consumer that nobody has made yet
 
 
 def due(names: Names, consumer: str, *, warehouse_id: str) -> Exchange[str]:
-    """Why an operator should run now, in words for the log; "" when there is no reason.
+    """Why an operator should run now, by the tables, in words for the log; "" when there is no reason.
 
     Level-triggered: it stays so until an operator has claimed, whoever asks and however often. Raises
     TableMissing, ConsumerDoubled, and what the client raises.
     """
+    _, reason = yield from _examine(names, consumer, warehouse_id)
+    return reason
+
+
+def _examine(names: Names, consumer: str, warehouse_id: str) -> Exchange[tuple[Consumer | None, str]]:
+    """The consumer's row, and the reason."""
+    row = yield from _row(names, consumer, warehouse_id)
+    if row is None:
+        return None, _no_row(consumer)
+    if row.overdue:
+        return row, f"something was to be looked at again at {row.next_due}"
+    newer, bound = newer_than(row.cursor)
+    found = yield from _query(
+        names,
+        warehouse_id,
+        f"SELECT stream_id, batch_id FROM {names.arrivals.sql} WHERE {newer} LIMIT 1",
+        bound,
+    )
+    return row, _not_claimed(found[0]["stream_id"], found[0]["batch_id"]) if found else ""
+
+
+def _row(names: Names, consumer: str, warehouse_id: str) -> Exchange[Consumer | None]:
+    rows = yield from _query(names, warehouse_id, *ask_consumer(names, consumer))
+    return read_consumer(rows, names, consumer)
+
+
+def _query(
+    names: Names, warehouse_id: str, statement: str, parameters: Mapping[str, Any]
+) -> Exchange[list[Mapping[str, Any]]]:
     try:
-        return (yield from _due(names, consumer, warehouse_id))
+        result = yield from execute(statement, parameters, warehouse_id=warehouse_id)
     except StatementFailed as error:
         raise table_missing(error, names) from error
+    return list(result.rows)
 
 
-def _due(names: Names, consumer: str, warehouse_id: str) -> Exchange[str]:
-    def query(statement: str, parameters: Mapping[str, Any]) -> Exchange[list[Mapping[str, Any]]]:
-        result = yield from execute(statement, parameters, warehouse_id=warehouse_id)
-        return list(result.rows)
+def _no_row(consumer: str) -> str:
+    return f"the consumer {consumer!r} has no row yet"
 
-    row = read_consumer((yield from query(*ask_consumer(names, consumer))), names, consumer)
-    if row is None:
-        return f"the consumer {consumer!r} has no row yet"
-    if row.overdue:
-        return f"something was to be looked at again at {row.next_due}"
-    newer, bound = newer_than(row.cursor)
-    found = yield from query(
-        f"SELECT stream_id, batch_id FROM {names.arrivals.sql} WHERE {newer} LIMIT 1", bound
-    )
-    return f"batch {found[0]['batch_id']} of stream {found[0]['stream_id']} is not claimed" if found else ""
+
+def _not_claimed(stream: str, batch: int) -> str:
+    return f"batch {batch} of stream {stream} is not claimed"
+
+
+class Gate:
+    """The same question, asked again and again by who watches the streams too: it costs nothing while they
+    are where the consumer is.
+
+    With a signal volume the answer rests on pointers, until `confirm` asks the tables; without one on the
+    tables alone.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        consumer: str,
+        volume: SignalVolume | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
+        self._names = names
+        self._consumer = consumer
+        self._volume = volume
+        self._clock = clock
+        self._known: ConsumerPointer | None = None
+        self._ahead = timedelta()  # of the warehouse's clock
+        self._void: Mapping[str, int] = {}
+        self._reconciled = 0
+
+    @property
+    def epoch(self) -> int:
+        """The newest claim of the consumer that is known here."""
+        return self._known.epoch if self._known else _NO_ROW
+
+    def look(self, look: Look, warehouse_id: str) -> Exchange[str]:
+        """Why an operator should run, given what the streams look like; "" when there is no reason.
+
+        Raises what `due` raises.
+        """
+        if look.reconciled != self._reconciled:
+            self._reconciled = look.reconciled
+            return (yield from self.confirm(look, warehouse_id))
+        if self._known is None and not (yield from self._learn(warehouse_id)):
+            return (yield from self.confirm(look, warehouse_id))
+        reason = self._reason(look)
+        if reason and (yield from self._learn(warehouse_id)):
+            reason = self._reason(look)
+        return reason
+
+    def confirm(self, look: Look, warehouse_id: str) -> Exchange[str]:
+        """The same by the tables, whatever pointers say. Raises what `due` raises."""
+        row, reason = yield from _examine(self._names, self._consumer, warehouse_id)
+        self._take(row)
+        if not reason:
+            self._void = dict(look.newest)  # what pointers say beyond the tables is no reason
+        return reason
+
+    def _take(self, row: Consumer | None) -> None:
+        if row is None:
+            self._known = self._pointer(_NO_ROW, {})
+        else:
+            self._ahead = row.now - self._clock()
+            self._known = self._pointer(row.epoch, row.cursor, row.next_due)
+
+    def _pointer(
+        self, epoch: int, cursor: Mapping[str, int], next_due: datetime | None = None
+    ) -> ConsumerPointer:
+        return ConsumerPointer(str(self._names.log), self._consumer, epoch, cursor, next_due)
+
+    def _learn(self, warehouse_id: str) -> Exchange[bool]:
+        """Take up how far the consumer is by now. False: there is no pointer to learn it from."""
+        if self._volume is None:
+            self._take((yield from _row(self._names, self._consumer, warehouse_id)))
+            return True
+        file = self._volume.consumer(self._consumer)
+        try:
+            found = ConsumerPointer.parse((yield from read_file(file)))
+            if found.log_table != str(self._names.log) or found.consumer != self._consumer:
+                raise SignalTorn(f"it is of the consumer {found.consumer!r} of {found.log_table}")
+        except SignalTorn as error:
+            log.warning("the pointer %s is not used: %s", file, error)
+            return False
+        except Refused as error:
+            log.warning("the pointer %s is not used: %s", file, error)
+            return False
+        if found.epoch >= self.epoch:  # else it is older than what the tables said
+            self._known = found
+        return True
+
+    def _reason(self, look: Look) -> str:
+        known = self._known
+        if known is None or known.epoch == _NO_ROW:
+            return _no_row(self._consumer)
+        for stream, batch in sorted(look.newest.items()):
+            if batch > max(known.cursor.get(stream, -1), self._void.get(stream, -1)):
+                return _not_claimed(stream, batch)
+        if known.next_due is not None and known.next_due <= self._clock() + self._ahead:
+            return f"something was to be looked at again at {known.next_due}"
+        return ""
+
+
+class ConsumerWatch:
+    """The streams and the gate of one consumer, for who waits for one thing to become due, once."""
+
+    def __init__(
+        self, names: Names, consumer: str, volume: SignalVolume | None, reconcile_every: float
+    ) -> None:
+        self._names = names
+        self._consumer = consumer
+        self._streams = StreamWatch(names, volume, reconcile_every) if volume else None
+        self._gate = Gate(names, consumer, volume)
+
+    @classmethod
+    def of(
+        cls, log_table: str, consumer: str, signal_volume: str | None, reconcile_every: float
+    ) -> ConsumerWatch:
+        """Read what a user gives. Raises BadInput."""
+        volume = SignalVolume.parse(signal_volume) if signal_volume else None
+        return cls(Names.of(log_table), consumer, volume, reconcile_every)
+
+    def look(self, warehouse_id: str) -> Exchange[str]:
+        """Why an operator should run now, by the tables; "" when there is no reason. The tables are asked
+        only where pointers say that there is one, or cannot tell. Raises what `due` raises."""
+        if self._streams is None:
+            return (yield from self.confirm(warehouse_id))
+        look = yield from self._streams.look(warehouse_id)
+        if not (yield from self._gate.look(look, warehouse_id)):
+            return ""
+        return (yield from self._gate.confirm(look, warehouse_id))
+
+    def confirm(self, warehouse_id: str) -> Exchange[str]:
+        """The same by the tables, whatever pointers say."""
+        return (yield from due(self._names, self._consumer, warehouse_id=warehouse_id))

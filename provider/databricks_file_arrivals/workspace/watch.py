@@ -1,0 +1,147 @@
+"""How far the streams are: from their pointers on the signal volume, or from the arrival log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from databricks_file_arrivals.core.errors import Refused, SignalTorn, StatementFailed
+from databricks_file_arrivals.core.signals import SUFFIX, SignalVolume, StreamPointer
+from databricks_file_arrivals.core.tables import Names
+from databricks_file_arrivals.workspace.arrival_log import newer_than
+from databricks_file_arrivals.workspace.exchange import Exchange
+from databricks_file_arrivals.workspace.files import Entry, list_files, read_file
+from databricks_file_arrivals.workspace.log_tables import table_missing
+from databricks_file_arrivals.workspace.statements import execute
+
+log = logging.getLogger(__name__)
+
+RECONCILE_EVERY = 3600.0
+"""Seconds between two looks at the tables where a signal volume says what is new."""
+
+_SAME_TIME = 1.0  # seconds: storages tell the time of a file no finer, so what was just written is read twice
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look saw: the newest batch of each stream, and how often the tables were asked so far because
+    it was time to, or because pointers could not be used."""
+
+    newest: Mapping[str, int]
+    reconciled: int = 0
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A pointer's file as it was when its version was first seen."""
+
+    version: tuple[int, int]
+    at: float
+    again: bool = False
+    """Whether it was read again, a while later."""
+
+
+class StreamWatch:
+    """The newest batch of each stream, look by look: with a signal volume for one call, and one or two for
+    each pointer that was written since; else for one statement.
+
+    A pointer that is missing, torn or forbidden is named in the log, and the tables are asked: at once, and
+    then every `reconcile_every` seconds, as they are anyway.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        volume: SignalVolume | None = None,
+        reconcile_every: float = RECONCILE_EVERY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._names = names
+        self._volume = volume
+        self._every = reconcile_every
+        self._clock = clock
+        self._newest: dict[str, int] = {}
+        self._files: dict[str, _Seen] = {}
+        self._reconcile_at = clock() + reconcile_every
+        self._reconciled = 0
+        self._trouble = ""
+
+    def look(self, warehouse_id: str) -> Exchange[Look]:
+        """Look once. Raises TableMissing, and what the client raises."""
+        if self._volume is None:
+            yield from self._ask(warehouse_id)
+            return Look(dict(self._newest))
+        yield from self._read_pointers(self._volume)
+        if self._clock() >= self._reconcile_at:
+            if self._trouble:
+                log.warning(
+                    "the tables are asked, now and every %.0f s, because %s", self._every, self._trouble
+                )
+            yield from self._ask(warehouse_id)
+            self._reconcile_at = self._clock() + self._every
+            self._reconciled += 1
+        return Look(dict(self._newest), self._reconciled)
+
+    def _ask(self, warehouse_id: str) -> Exchange[None]:
+        """Ask the arrival log for batches that are newer than those that are known."""
+        newer, bound = newer_than(self._newest)
+        statement = (
+            f"SELECT stream_id, max(batch_id) AS batch_id FROM {self._names.arrivals.sql} "
+            f"WHERE {newer} GROUP BY stream_id"
+        )
+        try:
+            result = yield from execute(statement, bound, warehouse_id=warehouse_id)
+        except StatementFailed as error:
+            raise table_missing(error, self._names) from error
+        self._newest |= {r["stream_id"]: r["batch_id"] for r in result.rows}
+
+    def _read_pointers(self, volume: SignalVolume) -> Exchange[None]:
+        try:
+            entries = yield from list_files(volume.streams)
+        except Refused as error:
+            self._say(
+                f"{volume.streams} cannot be read: {error}. Give the stream job signal_volume, and this "
+                "principal READ VOLUME"
+            )
+            return
+        troubles = []
+        for entry in entries:
+            if entry.path.endswith(SUFFIX) and self._is_new(entry):
+                trouble = yield from self._read_pointer(entry)
+                troubles += [f"{entry.path} {trouble}"] if trouble else []
+        if troubles or entries:
+            self._say("; ".join(troubles))
+        else:
+            self._say(f"{volume.streams} holds no pointer: does the stream job have this signal_volume?")
+
+    def _is_new(self, entry: Entry) -> bool:
+        """Whether the file may have been written since it was read."""
+        now, seen = self._clock(), self._files.get(entry.path)
+        if seen is None or seen.version != entry.version:
+            self._files[entry.path] = _Seen(entry.version, now)
+            return True
+        if seen.again:
+            return False
+        seen.again = now >= seen.at + _SAME_TIME
+        return True
+
+    def _read_pointer(self, entry: Entry) -> Exchange[str]:
+        """Take up a stream's pointer; say what is wrong with it."""
+        try:
+            found = StreamPointer.parse((yield from read_file(entry.path)))
+        except SignalTorn as error:
+            return f"is torn: {error}"
+        except Refused as error:
+            return f"cannot be read: {error}"
+        if found.log_table != str(self._names.log):
+            return f"is of another log, {found.log_table}: give each log a signal_volume of its own"
+        self._newest[found.stream_id] = max(found.batch_id, self._newest.get(found.stream_id, -1))
+        return ""
+
+    def _say(self, trouble: str) -> None:
+        """Name what is wrong, once, and let the tables be asked because of it."""
+        if trouble and trouble != self._trouble:
+            self._reconcile_at = self._clock()
+        self._trouble = trouble
