@@ -262,7 +262,7 @@ class _Speaker:
         self._log = trigger.log
         self._gate = Gate(Names.of(trigger.log_table), trigger.consumer, volume)
         self._due = Insistence(trigger.linger)
-        self._trouble = Insistence(0.0, _TOLD_AGAIN, _TOLD_AT_LAST)
+        self._trouble = Insistence(first_pause=_TOLD_AGAIN, longest_pause=_TOLD_AT_LAST)
         self._failures = 0
         self._look_at = 0.0
 

@@ -1,22 +1,38 @@
-"""The trigger, made again from its serialised form and run on an event loop."""
+"""The triggers, made again from their serialised form and run on an event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import pytest
+from airflow.triggers.base import BaseTrigger
 
 import databricks_file_arrivals.triggers as module
-from databricks_file_arrivals.triggers import FileArrivalTrigger
+from databricks_file_arrivals.compat import EVENT_DRIVEN
+from databricks_file_arrivals.core.errors import WorkspaceUnavailable
+from databricks_file_arrivals.core.insistence import Insistence
+from databricks_file_arrivals.triggers import Failed, FileArrivalEventTrigger, FileArrivalTrigger, pause_after
+from databricks_file_arrivals.workspace.watch import Look
 from local_workspace.testing import RunningWorkspace
 from tests.airflow_side import Log, connection
 
+event_driven = pytest.mark.skipif(not EVENT_DRIVEN, reason="Airflow 2 has no event-driven scheduling")
+
+
+def rebuilt(made: BaseTrigger) -> Any:
+    """A trigger that has been through the database."""
+    path, arguments = made.serialize()
+    package, _, name = path.rpartition(".")
+    return getattr(import_module(package), name)(**arguments)
+
 
 def trigger(log_table: str, consumer: str, **changes: Any) -> FileArrivalTrigger:
-    """A trigger that has been through the database."""
     given = {
         "log_table": log_table,
         "consumer": consumer,
@@ -24,10 +40,23 @@ def trigger(log_table: str, consumer: str, **changes: Any) -> FileArrivalTrigger
         "warehouse_id": None,
         "deadline": (datetime.now(timezone.utc) + timedelta(minutes=5)).isoformat(),
         "poke_interval": 0.2,
+        "reconcile_every": 3600.0,
     }
-    path, arguments = FileArrivalTrigger(**{**given, **changes}).serialize()
-    package, _, name = path.rpartition(".")
-    return getattr(import_module(package), name)(**arguments)  # type: ignore[no-any-return]
+    return rebuilt(FileArrivalTrigger(**{**given, **changes}))  # type: ignore[no-any-return]
+
+
+def event_trigger(log_table: str, consumer: str, **changes: Any) -> FileArrivalEventTrigger:
+    given = {
+        "log_table": log_table,
+        "consumer": consumer,
+        "databricks_conn_id": "databricks_default",
+        "warehouse_id": None,
+        "signal_volume": None,
+        "poll_interval": 0.2,
+        "reconcile_every": 3600.0,
+        "linger": 0.0,
+    }
+    return rebuilt(FileArrivalEventTrigger(**{**given, **changes}))  # type: ignore[no-any-return]
 
 
 def events(made: FileArrivalTrigger) -> list[dict[str, str]]:
@@ -42,6 +71,11 @@ def events(made: FileArrivalTrigger) -> list[dict[str, str]]:
 @pytest.fixture(autouse=True)
 def no_first_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_LOOK", 0.0)
+    monkeypatch.setattr(FileArrivalTrigger.__init__, "__kwdefaults__", {
+        **FileArrivalTrigger.__init__.__kwdefaults__, "first_look": 0.0})  # fmt: skip
+
+
+# The sensor's.
 
 
 def test_it_fires_once_when_something_arrives_while_it_waits(log: Log) -> None:
@@ -76,6 +110,14 @@ def test_what_arrived_before_the_deadline_is_due_though_it_is_late(log: Log) -> 
     assert [e["state"] for e in events(trigger(str(log.names.log), consumer, deadline=past))] == ["due"]
 
 
+def test_it_lingers_before_it_fires(log: Log) -> None:
+    consumer = log.consumer()
+    log.land({"/in/a": 1})
+    begun = datetime.now()
+    assert [e["state"] for e in events(trigger(str(log.names.log), consumer, linger=1.5))] == ["due"]
+    assert datetime.now() - begun > timedelta(seconds=1.5)
+
+
 def test_an_error_that_will_not_pass_fires_at_once(databricks: RunningWorkspace) -> None:
     (event,) = events(trigger("main.nowhere.file_log", "default"))
     assert event["state"] == "error" and "file-arrivals deploy" in event["message"]
@@ -84,22 +126,161 @@ def test_an_error_that_will_not_pass_fires_at_once(databricks: RunningWorkspace)
 def test_an_error_that_may_pass_is_tried_again_before_it_fires(
     databricks: RunningWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_FAILURES", 2)
-    monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.1)
-    looks = 0
-    look = FileArrivalTrigger._look
-
-    async def counting(self: FileArrivalTrigger, *given: Any) -> str:
-        nonlocal looks
-        looks += 1
-        return await look(self, *given)
-
-    monkeypatch.setattr(FileArrivalTrigger, "_look", counting)
+    monkeypatch.setattr(module, "FAILURES", 2)
+    pauses: list[int] = []
+    monkeypatch.setattr(module, "pause_after", lambda failures, usual: pauses.append(failures) or 0.1)
     monkeypatch.setenv("AIRFLOW_CONN_DOWN", connection(databricks, "x", port=9))
     (event,) = events(trigger("main.x.file_log", "default", databricks_conn_id="down"))
-    assert event["state"] == "error" and looks == 2
+    assert event["state"] == "error" and pauses == [1]
+
+
+def test_a_connection_that_is_removed_while_it_waits_is_named(
+    log: Log, databricks: RunningWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = log.consumer()
+
+    async def wait() -> dict[str, str]:
+        monkeypatch.setenv("AIRFLOW_CONN_PASSING", connection(databricks, databricks.token("alice")))
+        made = trigger(str(log.names.log), consumer, databricks_conn_id="passing")
+        firing = made.run()
+        waiting = asyncio.ensure_future(anext(firing))
+        await asyncio.sleep(1.5)
+        assert not waiting.done()
+        monkeypatch.delenv("AIRFLOW_CONN_PASSING")
+        databricks.faults.add("error", "POST /api/2.0/sql/statements", status=401, principal="alice", times=1)
+        return (await asyncio.wait_for(waiting, 60)).payload  # type: ignore[no-any-return]
+
+    event = asyncio.run(wait())
+    assert event["state"] == "error"
+    (event,) = events(trigger(str(log.names.log), consumer, databricks_conn_id="passing"))
+    assert event["state"] == "error" and "airflow connections add passing" in event["message"]
 
 
 def test_the_first_look_waits_until_the_deferral_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert module.FIRST_LOOK >= 8
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    for first_look in (0.0, 30.0):
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(anext(trigger("main.x.file_log", "default", first_look=first_look).run()))
+    assert slept == [module.FIRST_LOOK, 30.0], "no trigger of ours fires before its task's deferral is known"
+
+
+def test_pauses_grow_and_are_never_shorter_than_usual() -> None:
+    assert [pause_after(n, 2.0) for n in (1, 2, 3, 4)] == [5.0, 10.0, 20.0, 40.0]
+    assert pause_after(1, 30.0) == 30.0 and pause_after(10**6, 2.0) == 300.0
+
+
+# The asset's.
+
+
+async def spoken(made: FileArrivalEventTrigger, looks: AsyncIterator[Look | Failed]) -> list[dict[str, str]]:
+    return [event.payload async for event in made.filter_shared_stream(looks)]
+
+
+async def stream(*looks: Look | Failed | Callable[[], object], pause: float = 0.0) -> AsyncIterator[Any]:
+    for look in looks:
+        if callable(look):
+            await asyncio.to_thread(look)
+        else:
+            yield look
+        await asyncio.sleep(pause)
+
+
+@event_driven
+def test_it_says_so_at_once_again_and_anew_after_a_claim(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Insistence", partial(Insistence, first_pause=1.0))
+    consumer = log.consumer()
+    one = log.land({"/in/a": 1})
+
+    def claim(batch: int) -> None:
+        row = log.ledger.consumer(consumer)
+        assert row is not None
+        log.ledger.swap(row, f"claim-{batch}", {**row.cursor, one: batch})
+        log.ledger.settle(consumer, row.epoch + 1, None, row.epoch + 1)
+
+    first, second = Look({one: 0}), Look({one: 1})
+    looks = stream(
+        first, first, lambda: claim(0), first, lambda: log.land({"/in/a": 1}, one), second, second, pause=0.1
+    )
+    said = asyncio.run(spoken(event_trigger(str(log.names.log), consumer), looks))
+    assert [s["message"].split(" of ")[0] for s in said] == ["batch 0", "batch 1"]
+    again = asyncio.run(spoken(event_trigger(str(log.names.log), consumer), stream(*[second] * 4, pause=0.6)))
+    assert len(again) == 2, "a trigger that starts anew says it, and says it again"
+    assert again[0] == {"state": "due", "message": said[1]["message"], "log_table": str(log.names.log),
+                        "consumer": consumer}  # fmt: skip
+
+
+@event_driven
+def test_polls_that_fail_are_told_rarely_and_nothing_else_is_lost(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = log.consumer()
+    stream_id = log.land({"/in/a": 1})
+    down = [Failed(WorkspaceUnavailable("down"), n) for n in range(1, 10)]
+    said = asyncio.run(
+        spoken(event_trigger(str(log.names.log), consumer), stream(*down, Look({stream_id: 0})))
+    )
+    assert [(s["state"], s["message"][:7]) for s in said] == [("error", "down"), ("due", "batch 0")]
+
+
+@event_driven
+def test_one_poll_serves_all_triggers_of_a_log(log: Log, databricks: RunningWorkspace, admin: Any) -> None:
+    shared_stream = pytest.importorskip("airflow.triggers.shared_stream", reason="polls are shared from 3.3 on")
+    consumers = [log.consumer() for _ in range(3)]
+    made = [event_trigger(str(log.names.log), consumer, poll_interval=0.5) for consumer in consumers]
+
+    def statements() -> int:
+        counts = admin.api_client.do("GET", "/local/calls", query={"principal": "alice"})
+        return int(counts.get("POST /api/2.0/sql/statements", 0))
+
+    async def watch() -> int:
+        manager = shared_stream.SharedStreamManager()
+        looks = [
+            manager.subscribe(trigger_id=n, trigger=t, key=t.shared_stream_key()) for n, t in enumerate(made)
+        ]
+        firing = [t.filter_shared_stream(look) for t, look in zip(made, looks, strict=True)]
+        waiting = [asyncio.ensure_future(anext(events)) for events in firing]
+        await asyncio.sleep(4)
+        before = await asyncio.to_thread(statements)
+        await asyncio.sleep(3)
+        polls = await asyncio.to_thread(statements) - before
+        await asyncio.to_thread(log.land, {"/in/a": 1})
+        found = await asyncio.wait_for(asyncio.gather(*waiting), 60)
+        assert [event.payload["consumer"] for event in found] == consumers
+        for n, t in enumerate(made):
+            await manager.unsubscribe(n, t.shared_stream_key())
+        return polls
+
+    assert 1 <= asyncio.run(watch()) <= 7, "while nothing arrives, three triggers cost one statement a poll"
+
+
+@event_driven
+def test_without_sharing_it_polls_by_itself(log: Log) -> None:
+    consumer = log.consumer()
+    log.land({"/in/a": 1})
+
+    async def first() -> Any:
+        async for event in event_trigger(str(log.names.log), consumer).run():
+            return event.payload
+
+    assert asyncio.run(asyncio.wait_for(first(), 60))["state"] == "due"
+
+
+@event_driven
+def test_a_poll_goes_on_after_failures(databricks: RunningWorkspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "pause_after", lambda failures, usual: 0.05)
+    made = event_trigger("main.nowhere.file_log", "default")
+
+    async def some() -> list[Look | Failed]:
+        polling = made.open_shared_stream(made.serialize()[1])
+        return [await anext(polling) for _ in itertools.repeat(None, 3)]
+
+    found = asyncio.run(asyncio.wait_for(some(), 60))
+    assert [each.failures for each in found if isinstance(each, Failed)] == [1, 2, 3]
