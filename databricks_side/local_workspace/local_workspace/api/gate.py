@@ -42,7 +42,7 @@ class Gate:
         scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
         route = scope.get("route")
-        path = getattr(route, "path", scope["state"].get("counted_as", "(not implemented)"))
+        path = getattr(route, "path_format", scope["state"].get("counted_as", "(not implemented)"))
         self._counts.add(scope["method"], path, caller.name)
 
     def _caller(self, headers: Iterable[tuple[bytes, bytes]], is_page: bool) -> Principal | None:
