@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SCHEMA_VERSION = 1
-
-SCHEMA = """
+_FIRST = """
 CREATE TABLE principals (
   name TEXT PRIMARY KEY,
   id INTEGER NOT NULL,
@@ -113,9 +111,34 @@ CREATE TABLE secret_grants (
 ) STRICT;
 """
 
+_VOLUMES = """
+CREATE TABLE volumes (
+  volume_id TEXT PRIMARY KEY,
+  schema_name TEXT NOT NULL,
+  name TEXT NOT NULL,
+  volume_type TEXT NOT NULL,
+  storage_location TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  comment TEXT,
+  created_at INTEGER NOT NULL,
+  UNIQUE (schema_name, name)
+) STRICT;
+
+CREATE TABLE volume_grants (
+  volume_id TEXT NOT NULL REFERENCES volumes(volume_id) ON DELETE CASCADE,
+  principal TEXT NOT NULL,
+  privilege TEXT NOT NULL,
+  PRIMARY KEY (volume_id, principal, privilege)
+) STRICT;
+"""
+
+# Each brings a state file from the version before to its own: they are added to, and never changed.
+STEPS = (_FIRST, _VOLUMES)
+SCHEMA_VERSION = len(STEPS)
+
 
 class StateError(Exception):
-    """Raised when the state file was written by another version of the workspace."""
+    """Raised when the state file was written by a later version of the workspace."""
 
 
 def now_ms() -> int:
@@ -149,16 +172,16 @@ class State:
         # Two processes may open a new folder at once (supervisor and command line): the lock puts one first.
         self._writing.execute("BEGIN EXCLUSIVE")
         version = self._writing.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            for statement in SCHEMA.split(";"):
-                if statement.strip():
-                    self._writing.execute(statement)
+        for step in STEPS[version:]:
+            for statement in filter(str.strip, step.split(";")):
+                self._writing.execute(statement)
+        if version < SCHEMA_VERSION:
             self._writing.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         self._writing.execute("COMMIT")
-        if version not in (0, SCHEMA_VERSION):
+        if version > SCHEMA_VERSION:
             raise StateError(
                 f"{self._path} has version {version}, this program knows version {SCHEMA_VERSION}: "
-                "start with another --state folder, or with the program that made this one"
+                "start with another --state folder, or with the program that wrote this one"
             )
 
     @property

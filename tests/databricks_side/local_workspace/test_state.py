@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local_workspace.state import State, StateError, now_ms
+from local_workspace.state import STEPS, State, StateError, now_ms
 
 
 def _add_scope(state: State, name: str) -> None:
@@ -53,7 +53,16 @@ def test_each_commit_is_on_disk_and_the_file_is_its_owners_only(tmp_path: Path) 
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
 
 
-def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_an_earlier_version_is_brought_to_this_one(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "workspace.sqlite") as db:
+        db.executescript(STEPS[0] + "INSERT INTO secret_scopes VALUES ('old', 'x'); PRAGMA user_version=1")
+    state = State(tmp_path)
+    assert _scopes(state) == ["old"]
+    assert state.reading.execute("SELECT count(*) FROM volumes").fetchone()[0] == 0
+    assert state.reading.execute("PRAGMA user_version").fetchone()[0] == len(STEPS)
+
+
+def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
     State(tmp_path)
     with sqlite3.connect(tmp_path / "workspace.sqlite") as db:
         db.execute("PRAGMA user_version=99")

@@ -2,18 +2,30 @@
 
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from local_workspace.api import catalog, fault_routes, jobs, pages, runs, secrets, statements, workspace
+from local_workspace.api import (
+    catalog,
+    fault_routes,
+    files,
+    jobs,
+    pages,
+    runs,
+    secrets,
+    statements,
+    volumes,
+    workspace,
+)
 from local_workspace.api.arguments import Arguments
-from local_workspace.api.call import Answer, Call, Function, Route, Workspace
+from local_workspace.api.call import Answer, Call, Route, Workspace
 from local_workspace.api.calls import CallCounts
 from local_workspace.api.catalog_store import Catalog
 from local_workspace.api.errors import ApiError, NotImplementedHere
@@ -28,13 +40,14 @@ from local_workspace.api.scheduler import Scheduler
 from local_workspace.api.secret_store import Secrets
 from local_workspace.api.spark_sessions import SparkSessions
 from local_workspace.api.statement_store import Statements
+from local_workspace.api.volume_store import Volumes
 from local_workspace.state import State
 
 log = logging.getLogger(__name__)
 
 ROUTES: list[Route] = [
     route
-    for module in (jobs, runs, statements, catalog, secrets, workspace, fault_routes, pages)
+    for module in (jobs, runs, statements, catalog, volumes, files, secrets, workspace, fault_routes, pages)
     for route in module.ROUTES
 ]
 
@@ -58,6 +71,7 @@ def open_workspace(
         scheduler=scheduler,
         statements=Statements(folder, sessions),
         catalog=Catalog(sessions),
+        volumes=Volumes(state),
         secrets=Secrets(state),
         counts=CallCounts(),
         faults=Faults(faults_allowed),
@@ -82,7 +96,7 @@ def create_app(parts: Workspace, cut: Cut = cut_nothing) -> FastAPI:
     app.add_middleware(Gate, principals=parts.principals, logins=logins, counts=parts.counts)
     for route in ROUTES:
         for path in route.paths():
-            app.add_api_route(path, _endpoint(route.function), methods=[route.method], response_model=None)
+            app.add_api_route(_pattern(path), _endpoint(route), methods=[route.method], response_model=None)
     _add_open_routes(app, parts.principals, logins)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _no_such_route)
@@ -90,28 +104,55 @@ def create_app(parts: Workspace, cut: Cut = cut_nothing) -> FastAPI:
     return app
 
 
-async def _read_call(request: Request) -> Call:
-    path = request.url.path.split("/")
-    return Call(
-        workspace=request.app.state.workspace,
-        caller=request.state.caller,
-        arguments=Arguments.parse(request.scope["query_string"], await request.body()),
-        version=path[2] if path[1] == "api" else "",
-        path={name: str(value) for name, value in request.path_params.items()},
-        stopped_by=getattr(request.state, "warehouse_stopped", None),
-    )
+class _AnyPath(Convertor[str]):
+    """The rest of a path, whatever it holds: Starlette's own `path` ends at a line's end."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
 
 
-def _endpoint(function: Function) -> Callable[..., Any]:
+register_url_convertor("any", _AnyPath())
+
+
+def _pattern(path: str) -> str:
+    """A route's path as Starlette wants it: `{path}` takes all that follows, slashes too."""
+    return path.replace("{path}", "{path:any}")
+
+
+def _reader(sends_file: bool) -> Callable[[Request], Awaitable[Call]]:
+    async def read_call(request: Request) -> Call:
+        path = request.url.path.split("/")
+        body = b"" if sends_file else await request.body()
+        return Call(
+            workspace=request.app.state.workspace,
+            caller=request.state.caller,
+            arguments=Arguments.parse(request.scope["query_string"], body),
+            version=path[2] if path[1] == "api" else "",
+            path={name: str(value) for name, value in request.path_params.items()},
+            headers=request.headers,
+            content=request.stream(),
+            stopped_by=getattr(request.state, "warehouse_stopped", None),
+        )
+
+    return read_call
+
+
+def _endpoint(route: Route) -> Callable[..., Any]:
     """A function of a call as FastAPI wants it: blocking ones run on threads, so that no caller waits."""
+    function, read_call = route.function, _reader(route.sends_file)
     if inspect.iscoroutinefunction(function):
 
-        async def waiting(call: Annotated[Call, Depends(_read_call)]) -> Response:
+        async def waiting(call: Annotated[Call, Depends(read_call)]) -> Response:
             return _response(await function(call))
 
         return waiting
 
-    def blocking(call: Annotated[Call, Depends(_read_call)]) -> Response:
+    def blocking(call: Annotated[Call, Depends(read_call)]) -> Response:
         answer = function(call)
         assert not inspect.isawaitable(answer)
         return _response(answer)

@@ -1,10 +1,11 @@
 """One call of the API: who calls what with which arguments, and the workspace that answers."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from local_workspace.api.arguments import Arguments
@@ -19,6 +20,7 @@ from local_workspace.api.run_store import Runs
 from local_workspace.api.scheduler import Scheduler
 from local_workspace.api.secret_store import Secrets
 from local_workspace.api.statement_store import Statements
+from local_workspace.api.volume_store import Volumes
 from local_workspace.state import State
 
 ALL_VERSIONS = ("2.0", "2.1", "2.2")
@@ -38,6 +40,7 @@ class Workspace:
     scheduler: Scheduler
     statements: Statements
     catalog: Catalog
+    volumes: Volumes
     secrets: Secrets
     counts: CallCounts
     faults: Faults
@@ -52,6 +55,9 @@ class Call:
     arguments: Arguments
     version: str
     path: dict[str, str]
+    headers: Headers
+    content: AsyncIterator[bytes]
+    """The body of a call that sends a file; of any other it has been read as arguments."""
     stopped_by: Fault | None = None
     """The fault that has stopped the warehouse for this call."""
 
@@ -73,6 +79,8 @@ class Route:
     path: str
     function: Function
     versions: tuple[str, ...] = ()
+    sends_file: bool = False
+    """Whether the body is a file's bytes, and no arguments."""
 
     def paths(self) -> list[str]:
         """The full paths: `/api/<version>/<path>`, or the path itself where it has no version."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from local_workspace.api.call import Answer, Call, Route
-from local_workspace.api.catalog_store import CATALOG
+from local_workspace.api.catalog_store import CATALOG, split_name
 from local_workspace.api.errors import DoesNotExist
 from local_workspace.api.spark_sessions import CATALOGS
 
@@ -48,7 +48,10 @@ def create_schema(call: Call) -> Answer:
 
 def delete_schema(call: Call) -> Answer:
     """DELETE unity-catalog/schemas/{full_name}"""
-    call.workspace.catalog.delete_schema(call.path["full_name"], call.arguments.boolean("force"))
+    full_name, force = call.path["full_name"], call.arguments.boolean("force")
+    call.workspace.catalog.schema(full_name)
+    call.workspace.volumes.drop_schema(split_name(full_name, 2)[0], force)
+    call.workspace.catalog.delete_schema(full_name, force)
     return {}
 
 

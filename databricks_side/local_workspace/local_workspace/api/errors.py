@@ -7,13 +7,20 @@ ApiError
 ├── Unauthenticated       401 UNAUTHENTICATED
 ├── PermissionDenied      403 PERMISSION_DENIED
 ├── DoesNotExist          404 RESOURCE_DOES_NOT_EXIST
+├── NoSuchFile            404 NOT_FOUND
 ├── AlreadyExists         400 RESOURCE_ALREADY_EXISTS
+├── PathTaken             409 ALREADY_EXISTS
+├── FileChanged           412 PRECONDITION_FAILED
+├── NoSuchRange           416 RANGE_NOT_SATISFIABLE
 ├── TooManyRequests       429 REQUEST_LIMIT_EXCEEDED
 ├── NotImplementedHere    501 NOT_IMPLEMENTED
 └── Unavailable           503 TEMPORARILY_UNAVAILABLE
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
+
+_ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+_DOMAIN = "filesystem.databricks.com"
 
 
 class ApiError(Exception):
@@ -22,13 +29,17 @@ class ApiError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "INTERNAL_ERROR"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, reason: str | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.reason = reason
 
-    def body(self) -> dict[str, str]:
-        """The answer's JSON."""
-        return {"error_code": self.code, "message": self.message}
+    def body(self) -> dict[str, Any]:
+        """The answer's JSON; a reason is told where clients look for one."""
+        body: dict[str, Any] = {"error_code": self.code, "message": self.message}
+        if self.reason is not None:
+            body["details"] = [{"@type": _ERROR_INFO, "reason": self.reason, "domain": _DOMAIN}]
+        return body
 
 
 class InvalidParameter(ApiError):
@@ -74,10 +85,35 @@ class JobDoesNotExist(ApiError):
     status, code = 400, "INVALID_PARAMETER_VALUE"
 
 
+class NoSuchFile(ApiError):
+    """Raised when the Files API is asked for a file, directory or volume that is not there."""
+
+    # The Files API has codes of its own, and clients look at them.
+    status, code = 404, "NOT_FOUND"
+
+
 class AlreadyExists(ApiError):
     """Raised when an object of that name is there already."""
 
     status, code = 400, "RESOURCE_ALREADY_EXISTS"
+
+
+class PathTaken(ApiError):
+    """Raised when the Files API finds something at a path where nothing is to be."""
+
+    status, code = 409, "ALREADY_EXISTS"
+
+
+class FileChanged(ApiError):
+    """Raised when a file is younger than the caller allows."""
+
+    status, code = 412, "PRECONDITION_FAILED"
+
+
+class NoSuchRange(ApiError):
+    """Raised when the bytes that are asked for lie beyond the end of the file."""
+
+    status, code = 416, "RANGE_NOT_SATISFIABLE"
 
 
 class TooManyRequests(ApiError):

@@ -40,10 +40,14 @@ class Gate:
             await self._refuse(scope, send, is_page)
             return
         scope.setdefault("state", {})["caller"] = caller
-        await self._app(scope, receive, send)
-        route = scope.get("route")
-        path = getattr(route, "path", scope["state"].get("counted_as", "(not implemented)"))
-        self._counts.add(scope["method"], path, caller.name)
+        meter = _Meter(receive, send)
+        try:
+            await self._app(scope, meter.receive, meter.send)
+        finally:
+            route = scope.get("route")
+            path = getattr(route, "path_format", scope["state"].get("counted_as", "(not implemented)"))
+            sent = 0 if scope["method"] == "HEAD" else meter.sent
+            self._counts.add(scope["method"], path, caller.name, meter.received, sent)
 
     def _caller(self, headers: Iterable[tuple[bytes, bytes]], is_page: bool) -> Principal | None:
         values = {
@@ -66,6 +70,25 @@ class Gate:
         await _answer(
             send, error.status, json.dumps(error.body()).encode(), [(b"content-type", b"application/json")]
         )
+
+
+class _Meter:
+    """Counts the bytes of the bodies that pass."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self.received = 0
+        self.sent = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.received += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        self.sent += len(message.get("body", b""))
+        await self._send(message)
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

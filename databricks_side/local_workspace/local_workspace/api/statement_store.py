@@ -13,6 +13,7 @@ from local_workspace.api import affected_rows, sql_values
 from local_workspace.api.errors import DoesNotExist, PermissionDenied
 from local_workspace.api.principals import Principal
 from local_workspace.api.spark_sessions import SparkSessions, engine_lost, error_text
+from local_workspace.state import now_ms
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
@@ -25,6 +26,7 @@ CHUNK_BYTES = 1024 * 1024
 KEEP_RESULTS_SECONDS = 3600.0
 CONCURRENT = 8
 INTERRUPT_SECONDS = 0.1
+MOST_TOLD = 10_000
 
 Row = list[str | None]
 
@@ -61,6 +63,8 @@ class Statement:
     error: dict[str, str] | None = None
     sql_state: str | None = None
     ended_at: float | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
     session: "SparkSession | None" = None
     done: "Future[None]" = field(default_factory=Future)
     left: threading.Event = field(
@@ -73,7 +77,7 @@ class Statement:
         with self.lock:
             if self.state != "PENDING":
                 return False
-            self.state, self.session = "RUNNING", session
+            self.state, self.session, self.started_ms = "RUNNING", session, now_ms()
             return True
 
     def end(self, state: str, result: Result | None = None, error: dict[str, str] | None = None) -> None:
@@ -82,7 +86,7 @@ class Statement:
             if self.ended_at is not None:
                 return
             self.state, self.result, self.error = state, result, error
-            self.ended_at, self.session = time.monotonic(), None
+            self.ended_at, self.ended_ms, self.session = time.monotonic(), now_ms(), None
         self.done.set_result(None)
 
 
@@ -121,6 +125,22 @@ class Statements:
         if statement.owner != caller.name and not caller.is_admin:
             raise PermissionDenied(f"User {caller.name} did not run the statement {statement_id}.")
         return statement
+
+    def busy(self, principal: str | None, since: int) -> list[dict[str, Any]]:
+        """When the warehouse was at work, by statement: the newest that did not end before `since`."""
+        begun = [
+            {
+                "statement_id": each.statement_id,
+                "principal": each.owner,
+                "started_at": each.started_ms,
+                "ended_at": each.ended_ms,
+            }
+            for each in list(self._statements.values())
+            if each.started_ms is not None
+            and (each.ended_ms is None or each.ended_ms >= since)
+            and principal in (None, each.owner)
+        ]
+        return begun[-MOST_TOLD:]
 
     def cancel(self, statement: Statement) -> None:
         """Stop a statement that is not over; its state is CANCELED from now on."""

@@ -18,6 +18,8 @@ _KNOWN = (
     "format", "wait_timeout", "on_wait_timeout", "query_tags",
 )  # fmt: skip
 
+_OF_VOLUMES = re.compile(r"\s*(CREATE|DROP|ALTER|SHOW|DESCRIBE)\s+(EXTERNAL\s+)?VOLUMES?\b", re.IGNORECASE)
+
 _WAITING: set[asyncio.Task[None]] = set()
 
 
@@ -77,6 +79,11 @@ def _request(call: Call) -> StatementRequest:
     if catalog is not None and catalog.lower() not in CATALOGS:
         raise InvalidParameter(f"Catalog {catalog!r} does not exist. The local workspace has 'main'.")
     statement = given.text("statement")
+    if _OF_VOLUMES.match(statement):
+        raise NotImplementedHere(
+            "The local workspace has no SQL for volumes. Use POST /api/2.1/unity-catalog/volumes (in the SDK "
+            "volumes.create) and the calls beside it."
+        )
     if len(statement.encode()) > MAX_STATEMENT_BYTES:
         raise InvalidParameter(f"A statement has at most {MAX_STATEMENT_BYTES} bytes.")
     parameters = [check_parameter(each) for each in given.sequence("parameters")]

@@ -1,4 +1,4 @@
-"""The small calls: who am I, warehouses, Spark versions, permissions of jobs, and the call counts."""
+"""The small calls: who am I, warehouses, Spark versions, permissions of jobs, calls and usage."""
 
 from importlib.metadata import version
 from typing import Any
@@ -117,6 +117,25 @@ def count_calls(call: Call) -> Answer:
     return dict(call.workspace.counts.as_dict(call.arguments.optional_text("principal")))
 
 
+def usage(call: Call) -> Answer:
+    """GET /local/usage: calls with the bytes of their bodies, and when statements ran"""
+    call.require_admin("read the usage")
+    call.arguments.only("principal")
+    principal, counts = call.arguments.optional_text("principal"), call.workspace.counts
+    return {
+        "since": counts.since,
+        "calls": counts.usage(principal),
+        "statements": call.workspace.statements.busy(principal, counts.since),
+    }
+
+
+def reset_usage(call: Call) -> Answer:
+    """DELETE /local/usage: begin anew, the call counts too"""
+    call.require_admin("reset the usage")
+    call.workspace.counts.reset()
+    return {}
+
+
 ROUTES = [
     Route("GET", "preview/scim/v2/Me", me, ("2.0",)),
     Route("GET", "clusters/spark-versions", spark_versions, ("2.0", "2.1")),
@@ -127,4 +146,6 @@ ROUTES = [
     Route("PUT", "permissions/{kind}/{id}", set_permissions, ("2.0",)),
     Route("PATCH", "permissions/{kind}/{id}", update_permissions, ("2.0",)),
     Route("GET", "/local/calls", count_calls),
+    Route("GET", "/local/usage", usage),
+    Route("DELETE", "/local/usage", reset_usage),
 ]

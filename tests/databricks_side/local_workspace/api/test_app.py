@@ -23,7 +23,7 @@ def test_the_docs_list_exactly_the_calls_that_are_there(parts: Workspace) -> Non
     }
     assert listed == {(method, path.replace("|", ",")) for method, path in there}
     routes = [route for route in create_app(parts).routes if isinstance(route, APIRoute)]
-    served = {(method, route.path) for route in routes for method in route.methods}
+    served = {(method, route.path_format) for route in routes for method in route.methods}
     expected = {(route.method, path) for route in ROUTES for path in route.paths()}
     assert served - expected == {
         ("GET", "/login"), ("POST", "/login"), ("GET", "/.well-known/databricks-config"),

@@ -1,6 +1,9 @@
 """Calls and their routes."""
 
+from collections.abc import AsyncIterator
+
 import pytest
+from starlette.datastructures import Headers
 
 from local_workspace.api.arguments import Arguments
 from local_workspace.api.call import Call, Route, Workspace
@@ -15,8 +18,11 @@ def test_a_route_stands_in_each_of_its_versions() -> None:
 
 
 def test_only_an_admin_is_an_admin(parts: Workspace) -> None:
+    async def nothing() -> AsyncIterator[bytes]:
+        yield b""
+
     def call(is_admin: bool) -> Call:
-        return Call(parts, Principal("x", 1, is_admin), Arguments({}), "2.2", {})
+        return Call(parts, Principal("x", 1, is_admin), Arguments({}), "2.2", {}, Headers(), nothing())
 
     call(True).require_admin("do this")
     with pytest.raises(PermissionDenied, match="do this"):

@@ -53,3 +53,10 @@ def test_calls_are_counted_under_their_pattern(as_user: Any, parts: Workspace) -
     counts = parts.counts.as_dict("alice")
     assert counts == {"GET (not implemented)": 1, "GET /api/2.0/sql/warehouses/{id}": 1}
     assert ROUTES
+
+
+def test_a_call_that_breaks_is_counted_too(as_user: Any, parts: Workspace) -> None:
+    with parts.state.writing() as db:
+        db.execute("DROP TABLE secret_scopes")
+    as_user("alice").get("/api/2.0/secrets/scopes/list", 500)
+    assert parts.counts.as_dict("alice") == {"GET /api/2.0/secrets/scopes/list": 1}

@@ -27,6 +27,26 @@ def test_what_came_first_stays() -> None:
     assert not statement.begin(SESSION)
 
 
+def test_the_warehouse_is_busy_from_the_begin_of_a_statement_to_its_end(tmp_path: Path) -> None:
+    statements = Statements(tmp_path, SparkSessions(NOWHERE))
+    first, second, never = (
+        statements.submit(caller, StatementRequest("SELECT 1"), held=True) for caller in (ALICE, BOB, BOB)
+    )
+    first.begin(SESSION), second.begin(SESSION)
+    first.end("SUCCEEDED")
+    never.end("CANCELED")
+    told = statements.busy(None, 0)
+    assert [(each["principal"], each["ended_at"]) for each in told] == [
+        ("alice", first.ended_ms),
+        ("bob", None),
+    ]
+    assert 0 < told[0]["started_at"] <= told[0]["ended_at"]
+    assert [each["statement_id"] for each in statements.busy("bob", 0)] == [second.statement_id]
+    assert statements.busy("alice", told[0]["ended_at"] + 1) == []
+    second.end("FAILED")
+    statements.stop()
+
+
 def test_many_ends_at_once_are_one() -> None:
     statement = Statement("1", "alice", StatementRequest("SELECT 1"))
     threads = [threading.Thread(target=statement.end, args=(f"S{number}",)) for number in range(20)]

@@ -44,6 +44,25 @@ def test_only_an_admin_reads_the_call_counts_of_all_or_of_one(as_user: Any) -> N
     assert as_user("alice").get("/local/calls", 403)["error_code"] == "PERMISSION_DENIED"
 
 
+def test_an_admin_reads_the_usage_of_all_or_of_one_and_begins_anew(as_user: Any) -> None:
+    admin, alice = as_user("admin"), as_user("alice")
+    sent = alice.client.post("/api/2.0/secrets/scopes/create", json={"scope": "s"})
+    usage = admin.get("/local/usage", principal="alice")
+    assert usage["calls"] == {
+        "POST /api/2.0/secrets/scopes/create": {
+            "calls": 1,
+            "bytes_received": len(sent.request.content),
+            "bytes_sent": len(sent.content),
+        }
+    }
+    assert usage["statements"] == [] and usage["since"] > 1_600_000_000_000
+    assert len(admin.get("/local/usage")["calls"]) == 2
+    for method in ("GET", "DELETE"):
+        assert alice.call(method, "/local/usage", 403)["error_code"] == "PERMISSION_DENIED"
+    assert admin.client.delete("/local/usage").json() == {}
+    assert admin.get("/local/usage", principal="alice")["calls"] == {}
+
+
 def test_a_warehouse_that_runs_is_started_without_effect(admin: Any) -> None:
     assert admin.post("/api/2.0/sql/warehouses/local/start") == {}
     admin.post("/api/2.0/sql/warehouses/other/start", 404)
