@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from databricks.sdk import WorkspaceClient
+from databricks.sdk.service.catalog import VolumeType
 from databricks.sdk.service.jobs import (
     JobAccessControlRequest,
     JobParameterDefinition,
@@ -21,6 +22,7 @@ from databricks.sdk.service.jobs import (
 )
 
 from databricks_file_arrivals.core.deployment import deploy
+from databricks_file_arrivals.core.signals import StreamPointer
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.workspace.ledger import Ledger
@@ -129,6 +131,37 @@ def new_log(hook: FileArrivalsHook) -> Callable[[], Log]:
         deploy(hook, f"{schema}.workflow_mapping", f"{schema}.file_log")
         names = Names.of(f"{schema}.file_log", f"{schema}.workflow_mapping")
         return Log(hook, names, Ledger(hook, names))
+
+    return make
+
+
+@dataclass(frozen=True)
+class Signals:
+    """A signal volume: its path, and the folder of this machine that it is, as the stream's code sees it."""
+
+    path: str
+    folder: Path
+    full_name: str
+
+    def point(self, log: Log, stream: str, batch: int) -> None:
+        """What the stream does after a commit."""
+        pointer = StreamPointer(str(log.names.log), stream, batch)
+        file = self.folder / "streams" / pointer.file
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(pointer.text())
+
+
+@pytest.fixture(scope="session")
+def new_signals(admin: WorkspaceClient, hook: FileArrivalsHook) -> Callable[[], Signals]:
+    """Makes signal volumes, with a streams' directory in each."""
+    hook.query("CREATE SCHEMA IF NOT EXISTS main.signals")
+
+    def make() -> Signals:
+        name = f"v_{uuid.uuid4().hex[:10]}"
+        made = admin.volumes.create("main", "signals", name, VolumeType.MANAGED)
+        folder = Path(made.storage_location or "")
+        (folder / "streams").mkdir()
+        return Signals(f"/Volumes/main/signals/{name}", folder, f"main.signals.{name}")
 
     return make
 

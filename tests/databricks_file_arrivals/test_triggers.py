@@ -232,7 +232,9 @@ def test_polls_that_fail_are_told_rarely_and_nothing_else_is_lost(
 
 @event_driven
 def test_one_poll_serves_all_triggers_of_a_log(log: Log, databricks: RunningWorkspace, admin: Any) -> None:
-    shared_stream = pytest.importorskip("airflow.triggers.shared_stream", reason="polls are shared from 3.3 on")
+    shared_stream = pytest.importorskip(
+        "airflow.triggers.shared_stream", reason="polls are shared from 3.3 on"
+    )
     consumers = [log.consumer() for _ in range(3)]
     made = [event_trigger(str(log.names.log), consumer, poll_interval=0.5) for consumer in consumers]
 

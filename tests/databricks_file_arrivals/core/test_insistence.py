@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +22,7 @@ def said_at(insistence: Insistence, moments: list[tuple[float, bool, int]]) -> l
 
 def test_it_says_it_at_once_and_again_with_pauses_that_double() -> None:
     found = said_at(Insistence(), [(float(s), True, 1) for s in range(3000)])
-    pauses = [b - a for a, b in zip(found, found[1:], strict=False)]
+    pauses = [b - a for a, b in pairwise(found)]
     assert found[0] == 0 and pauses[:5] == [30, 60, 120, 240, 480] and max(pauses) == LONGEST_PAUSE
 
 
@@ -68,6 +70,6 @@ def test_nothing_stays_unsaid_and_nobody_is_flooded(
     times = [moment for moment, _, _ in moments]
     lingering = [moment for moment in times if moment >= times[0] + linger]
     assert found[:1] == lingering[:1] or (found and found[0] <= lingering[0])
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in pairwise(found):
         assert other - one >= FIRST_PAUSE
         assert all(moment < one + LONGEST_PAUSE for moment in times if one < moment < other)
