@@ -30,10 +30,10 @@ from databricks_file_arrivals.core.planning import (
     Situation,
     decide,
     gaps,
+    kept,
     large,
     matched,
     next_due,
-    open_epochs,
     plan,
     route,
     wanted,
@@ -73,7 +73,8 @@ class Planned:
     rows: tuple[LogRow, ...]
     up_to: Mapping[str, int]
     next_due: datetime | None = None
-    open_from: int | None = None
+    held: tuple[LogRow, ...] = ()
+    """All that is held once it counts: what stays as it is stored, and its own rows."""
 
 
 class Claimer:
@@ -153,6 +154,7 @@ class Claimer:
         if row.claim_id is None or any(r.status is Status.CLAIMED for r in claim):
             return open_rows
         log.info("finishing epoch %d of consumer %s, which another try left", row.epoch, row.consumer)
+        self.report.decided(claim)  # whoever planned it has told nobody
         leave = not self._options.last_try
         return open_rows + starts.finish(row.epoch, row.claim_id, claim, leave=leave)
 
@@ -191,7 +193,9 @@ class Claimer:
         """Tell the sensor when to look again though nothing arrives."""
         left = starts.left(open_rows)
         due = [t for t in (planned.next_due, left.next_due) if t is not None]
-        epochs = [e for e in (planned.open_from, left.open_from) if e is not None]
+        epochs = [row.epoch for row in planned.held]
+        epochs += [left.open_from] if left.open_from is not None else []
+        self.report.holds = list(planned.held)
         self._ledger.settle(self._options.consumer, epoch, min(due, default=None), min(epochs, default=epoch))
 
     def claim(
@@ -207,6 +211,7 @@ class Claimer:
             return False
         self.report.epoch = claim.epoch
         self.report.files = sum(r.file_count or 0 for r in planned.rows)
+        self.report.decided(planned.rows)
         for r in planned.rows:
             self.report.counts[r.status.value] += 1
             if r.status is Status.HELD:
@@ -280,9 +285,8 @@ class _Planner:
         rows = plan(claim, decisions, self._starter.jobs_named(names) if names else {})
         silent, silence_due = self._overdue(claim, routes)
         due = [t for t in (next_due(decisions), silence_due) if t is not None]
-        kept = open_epochs(decisions)
-        kept += [claim.epoch] if any(row.status is Status.HELD for row in rows) else []
-        return Planned(claim, rows + silent, up_to, min(due, default=None), min(kept, default=None))
+        held = kept(decisions) + tuple(row for row in rows if row.status is Status.HELD)
+        return Planned(claim, rows + silent, up_to, min(due, default=None), held)
 
     def _decide(self, claim: Claim, routes: Sequence[Route], holds: Sequence[LogRow]) -> tuple[Decision, ...]:
         between = gaps(routes, holds)

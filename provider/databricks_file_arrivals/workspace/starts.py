@@ -66,6 +66,14 @@ class Report:
     epoch: int | None = None
     refused: list[str] = field(default_factory=list)
     unavailable: list[str] = field(default_factory=list)
+    outcomes: list[LogRow] = field(default_factory=list)
+    """Every request that was decided or changed, once, in its newest state."""
+    holds: list[LogRow] = field(default_factory=list)
+    """All that is held at the end."""
+
+    def decided(self, rows: Iterable[LogRow]) -> None:
+        """Note rows of the log: of each request the newest state stays."""
+        self.outcomes = list(latest([*self.outcomes, *rows]).values())
 
     def as_dict(self) -> dict[str, Any]:
         """The counts, by status in lower case: small, and made of JSON's types."""
@@ -131,6 +139,7 @@ class Starts:
         """Append outcomes and read them back. Raises LedgerError when they are not there."""
         self._write(rows, "Outcomes were written and are not there")
         self._report.counts.update(r.status.value for r in rows if r.status is not Status.CLAIMED)
+        self._report.decided(rows)
 
     def _write(self, rows: Sequence[LogRow], otherwise: str) -> None:
         if not rows:
