@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
     BaseOperator,
     BaseSensorOperator,
     Context,
+    conf,
 )
 
 # Event-driven scheduling came with Airflow 3.0. Before, the class is only there to be imported.
@@ -57,4 +58,11 @@ __all__ = [
     "Context",
     "failed_run_before",
     "get_async_connection",
+    "max_map_length",
 ]
+
+
+def max_map_length() -> int:
+    """Over how many entries Airflow maps a task at most. Its settings are read from another module on 2.11
+    than on 3."""
+    return int(conf.getint("core", "max_map_length", fallback=1024))
