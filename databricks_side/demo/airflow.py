@@ -9,6 +9,7 @@ import json
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -117,30 +118,37 @@ class Airflow:
                 answer = self._session.post(f"{self.url}/auth/token", json=login, timeout=_REQUEST_SECONDS)
                 answer.raise_for_status()
                 self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-            health = self._call("GET", "monitor/health")
+            health = self.call("GET", "monitor/health")
         except requests.ConnectionError:
             return False
         healthy = all(component["status"] == "healthy" for component in health.values())
-        return healthy and any(dag["dag_id"] == self._dag_id for dag in self._call("GET", "dags")["dags"])
+        return healthy and any(dag["dag_id"] == self._dag_id for dag in self.call("GET", "dags")["dags"])
 
-    def unpause(self) -> None:
-        """Let the DAG run, from now on and continuously."""
-        self._call("PATCH", f"dags/{self._dag_id}", {"is_paused": False})
+    def unpause(self, *, paused: bool = False) -> None:
+        """Let the DAG run from now on, or no more."""
+        self.call("PATCH", f"dags/{self._dag_id}", {"is_paused": paused})
 
     def task_instances(self, task_id: str) -> list[dict[str, Any]]:
         """The newest instances of a task of the DAG, over all its runs."""
         path = f"dags/{self._dag_id}/dagRuns/~/taskInstances?task_id={task_id}&order_by=-start_date&limit=5"
-        found: list[dict[str, Any]] = self._call("GET", path)["task_instances"]
+        found: list[dict[str, Any]] = self.call("GET", path)["task_instances"]
         return found
 
     def dag_runs(self) -> list[dict[str, Any]]:
         """All runs of the DAG, the newest first."""
-        found: list[dict[str, Any]] = self._call(
+        found: list[dict[str, Any]] = self.call(
             "GET", f"dags/{self._dag_id}/dagRuns?order_by=-start_date&limit=100"
         )["dag_runs"]
         return found
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def of(self, dag_id: str) -> Airflow:
+        """The same Airflow, asked about another DAG."""
+        other = copy(self)
+        other._dag_id = dag_id
+        return other
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The answer of a call of Airflow's REST API."""
         answer = self._session.request(
             method, f"{self.url}/api/v2/{path}", json=body, timeout=_REQUEST_SECONDS
         )

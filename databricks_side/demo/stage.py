@@ -44,6 +44,7 @@ class Stage:
         self.airflow = Airflow(state / "airflow", REPOSITORY / "dags", self.processes)
         self.landing = state / "landing"
         self.stream_run = 0
+        self.signal_volume = ""
 
     def start(self) -> None:
         """Start workspace and Airflow at the same time, and say at once where they will be."""
@@ -124,6 +125,7 @@ class Stage:
                 "workflow_mapping_table": MAPPING_TABLE,
                 "log_table": LOG_TABLE,
                 "batch_interval": self.batch_interval,
+                "signal_volume": self.signal_volume,
             },
             self.stream_retries,
         )

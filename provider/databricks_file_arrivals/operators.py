@@ -13,11 +13,14 @@ from databricks_file_arrivals.compat import (
     Context,
     max_map_length,
 )
-from databricks_file_arrivals.core.errors import BadInput
+from databricks_file_arrivals.core.errors import BadInput, FileArrivalsError
+from databricks_file_arrivals.core.signals import ConsumerPointer, SignalVolume
 from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFIX, Names
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog
 from databricks_file_arrivals.workspace.claims import Claimer, Options
+from databricks_file_arrivals.workspace.exchange import run
+from databricks_file_arrivals.workspace.files import write_file
 from databricks_file_arrivals.workspace.jobs import STARTS_PER_SECOND, JobsApi
 from databricks_file_arrivals.workspace.ledger import Ledger
 from databricks_file_arrivals.workspace.requests import OneRequest
@@ -72,12 +75,17 @@ class _RequestsOperator(BaseOperator):
 class _ClaimingOperator(_RequestsOperator):
     """An operator that plans what has arrived, and claims it."""
 
-    template_fields: Sequence[str] = (*_RequestsOperator.template_fields, "workflow_mapping_table")
+    template_fields: Sequence[str] = (
+        *_RequestsOperator.template_fields,
+        "workflow_mapping_table",
+        "signal_volume",
+    )
 
     def __init__(
         self,
         *,
         workflow_mapping_table: str,
+        signal_volume: str | None = None,
         start_from: str | Mapping[str, int] = "latest",
         max_directories: int = 10_000,
         max_requests: int = 10_000,
@@ -87,6 +95,7 @@ class _ClaimingOperator(_RequestsOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.workflow_mapping_table = workflow_mapping_table
+        self.signal_volume = signal_volume
         self.start_from = start_from
         self.max_directories = max_directories
         self.max_requests = max_requests
@@ -97,6 +106,7 @@ class _ClaimingOperator(_RequestsOperator):
         """Do all that is due, as a claim says it; `paced` is how runs are started."""
         hook = self._hook()
         names = Names.of(self.log_table, self.workflow_mapping_table)
+        volume = SignalVolume.parse(self.signal_volume) if self.signal_volume else None
         options = self._options(
             context,
             consumer=self.consumer + (DRY_RUN_SUFFIX if self.only_plan else ""),
@@ -108,9 +118,24 @@ class _ClaimingOperator(_RequestsOperator):
             hand_out=hand_out,
         )
         jobs = JobsApi(hook, *paced)
-        report = Claimer(Ledger(hook, names), ArrivalLog(hook, names), jobs, options).run()
+        claimer = Claimer(Ledger(hook, names), ArrivalLog(hook, names), jobs, options)
+        report = claimer.run()
+        if volume is not None and claimer.pointer is not None:
+            self._point(hook, volume.consumer(options.consumer), claimer.pointer)
         self.log.info("claimed: %s", report.as_dict())
         return report
+
+    def _point(self, hook: FileArrivalsHook, file: str, pointer: ConsumerPointer) -> None:
+        """Say on the signal volume how far the consumer is; an old pointer costs a look and nothing else."""
+        try:
+            run(write_file(file, pointer.text().encode()), hook.call)
+        except FileArrivalsError as error:
+            self.log.warning(
+                "the pointer %s cannot be written: %s. Who waits asks the tables instead. This principal "
+                "needs WRITE VOLUME",
+                file,
+                error,
+            )
 
 
 class TriggerWorkflowsOperator(_ClaimingOperator):
@@ -124,6 +149,8 @@ class TriggerWorkflowsOperator(_ClaimingOperator):
 
     :param log_table: the trigger log, such as `main.ingest.file_log`; the other tables' names derive from it
     :param workflow_mapping_table: which workflow runs for which directory
+    :param signal_volume: where it says how far the consumer is, for sensors and assets with the same volume,
+        such as `/Volumes/main/ingest/signals`
     :param consumer: whose cursor counts; give each DAG that is to see every arrival one of its own
     :param databricks_conn_id: the connection, of type `databricks`
     :param warehouse_id: the SQL warehouse; without it the one of the connection's extra `http_path`
@@ -173,6 +200,8 @@ class PlanRequestsOperator(_ClaimingOperator):
 
     :param log_table: the trigger log, such as `main.ingest.file_log`; the other tables' names derive from it
     :param workflow_mapping_table: which workflow runs for which directory
+    :param signal_volume: where it says how far the consumer is, for sensors and assets with the same volume,
+        such as `/Volumes/main/ingest/signals`
     :param consumer: whose cursor counts; give each DAG that is to see every arrival one of its own
     :param databricks_conn_id: the connection, of type `databricks`
     :param warehouse_id: the SQL warehouse; without it the one of the connection's extra `http_path`

@@ -41,6 +41,7 @@ def trigger(log_table: str, consumer: str, **changes: Any) -> FileArrivalTrigger
         "deadline": (datetime.now(timezone.utc) + timedelta(minutes=5)).isoformat(),
         "poke_interval": 0.2,
         "reconcile_every": 3600.0,
+        "first_look": 0.0,
     }
     return rebuilt(FileArrivalTrigger(**{**given, **changes}))  # type: ignore[no-any-return]
 
@@ -71,8 +72,6 @@ def events(made: FileArrivalTrigger) -> list[dict[str, str]]:
 @pytest.fixture(autouse=True)
 def no_first_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_LOOK", 0.0)
-    monkeypatch.setattr(FileArrivalTrigger.__init__, "__kwdefaults__", {
-        **FileArrivalTrigger.__init__.__kwdefaults__, "first_look": 0.0})  # fmt: skip
 
 
 # The sensor's.
@@ -128,7 +127,12 @@ def test_an_error_that_may_pass_is_tried_again_before_it_fires(
 ) -> None:
     monkeypatch.setattr(module, "FAILURES", 2)
     pauses: list[int] = []
-    monkeypatch.setattr(module, "pause_after", lambda failures, usual: pauses.append(failures) or 0.1)
+
+    def pause(failures: int, usual: float) -> float:
+        pauses.append(failures)
+        return 0.1
+
+    monkeypatch.setattr(module, "pause_after", pause)
     monkeypatch.setenv("AIRFLOW_CONN_DOWN", connection(databricks, "x", port=9))
     (event,) = events(trigger("main.x.file_log", "default", databricks_conn_id="down"))
     assert event["state"] == "error" and pauses == [1]
@@ -165,10 +169,10 @@ def test_the_first_look_waits_until_the_deferral_is_known(monkeypatch: pytest.Mo
         slept.append(seconds)
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     for first_look in (0.0, 30.0):
         with pytest.raises(asyncio.CancelledError):
-            asyncio.run(anext(trigger("main.x.file_log", "default", first_look=first_look).run()))
+            events(trigger("main.x.file_log", "default", first_look=first_look))
     assert slept == [module.FIRST_LOOK, 30.0], "no trigger of ours fires before its task's deferral is known"
 
 

@@ -40,6 +40,7 @@ from databricks_file_arrivals.core.planning import (
     wanted,
     workflows,
 )
+from databricks_file_arrivals.core.signals import ConsumerPointer
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog, Batch
 from databricks_file_arrivals.workspace.ledger import Consumer, Ledger
 from databricks_file_arrivals.workspace.starts import HandOut, Report, Starter, Starts
@@ -98,6 +99,8 @@ class Claimer:
         self._clock = clock
         self._read: tuple[datetime, float] | None = None
         self.report = Report()
+        self.pointer: ConsumerPointer | None = None
+        """How far the consumer is now, for the signal volume; None where that is not known."""
 
     def _now(self) -> datetime:
         """The warehouse's time: one clock decides what is due, here and for the sensor."""
@@ -128,6 +131,8 @@ class Claimer:
             open_rows = self.finish_last(row, starts)
             batches = self._arrival_log.new_batches(row.cursor)
             idle = not batches and row.next_due is None and row.open_from >= row.epoch
+            if idle:
+                self._point(row.epoch, row.cursor, None)
             if idle or self._pass(row, starts, open_rows, batches):
                 self.report.handed_out = list(starts.given)
                 return self.report
@@ -190,7 +195,7 @@ class Claimer:
                 planned = planner.plan(claim, arrivals, holds, less)
         self.report.mapping_problems = len(planner.mapping.problems)
         if not batches and not planned.rows:
-            self._settle(row.epoch, starts, planned, open_rows)
+            self._settle(row.epoch, row.cursor, starts, planned, open_rows)
             return True
         return self.claim(row, starts, planned, open_rows)
 
@@ -198,14 +203,27 @@ class Claimer:
         most = self._options.max_requests
         return len(planned.rows) > (most if room is None else min(most, room))
 
-    def _settle(self, epoch: int, starts: Starts, planned: Planned, open_rows: Sequence[LogRow]) -> None:
-        """Tell the sensor when to look again though nothing arrives."""
+    def _point(self, epoch: int, cursor: Mapping[str, int], next_due: datetime | None) -> None:
+        log_table = str(self._ledger.names.log)
+        self.pointer = ConsumerPointer(log_table, self._options.consumer, epoch, cursor, next_due)
+
+    def _settle(
+        self,
+        epoch: int,
+        cursor: Mapping[str, int],
+        starts: Starts,
+        planned: Planned,
+        open_rows: Sequence[LogRow],
+    ) -> None:
+        """Tell who waits when to look again though nothing arrives."""
         left = starts.left(open_rows)
         due = [t for t in (planned.next_due, left.next_due) if t is not None]
         epochs = [hold.epoch for hold in planned.held]
         epochs += [left.open_from] if left.open_from is not None else []
         self.report.holds = list(planned.held)
-        self._ledger.settle(self._options.consumer, epoch, min(due, default=None), min(epochs, default=epoch))
+        look_at = min(due, default=None)
+        self._ledger.settle(self._options.consumer, epoch, look_at, min(epochs, default=epoch))
+        self._point(epoch, cursor, look_at)
 
     def claim(
         self, row: Consumer, starts: Starts, planned: Planned, open_rows: Sequence[LogRow] | None
@@ -215,8 +233,9 @@ class Claimer:
         Without `open_rows` nothing is settled: the next operator comes at once.
         """
         claim = planned.claim
+        cursor = {**row.cursor, **planned.up_to}
         starts.write_plan(planned.rows)
-        if not self._take(row, claim, {**row.cursor, **planned.up_to}):
+        if not self._take(row, claim, cursor):
             return False
         self.report.epoch = claim.epoch
         self.report.files = sum(r.file_count or 0 for r in planned.rows)
@@ -230,7 +249,7 @@ class Claimer:
         leave = not self._options.last_try
         outcomes = starts.finish(claim.epoch, claim.claim_id, planned.rows, leave=leave)
         if open_rows is not None:
-            self._settle(claim.epoch, starts, planned, [*open_rows, *planned.rows, *outcomes])
+            self._settle(claim.epoch, cursor, starts, planned, [*open_rows, *planned.rows, *outcomes])
         return True
 
     def _take(self, row: Consumer, claim: Claim, cursor: Mapping[str, int]) -> bool:

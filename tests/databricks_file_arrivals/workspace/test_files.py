@@ -44,14 +44,16 @@ def test_what_is_missing_or_forbidden_is_refused(
     hook: FileArrivalsHook, new_signals: Callable[[], Signals], admin: Any
 ) -> None:
     signals = new_signals()
-    for asked in (list_files(f"{signals.path}/none"), read_file(f"{signals.path}/none")):
+    missing_ones: list[Exchange[Any]] = [list_files(f"{signals.path}/no"), read_file(f"{signals.path}/no")]
+    for asked in missing_ones:
         with pytest.raises(Refused) as missing:
-            run(asked, hook.call)  # type: ignore[arg-type]  # two kinds of answers
+            driven(hook, asked, False)
         assert missing.value.status == 404
     change = {"principal": "account users", "remove": ["READ_VOLUME", "WRITE_VOLUME"]}
     path = f"/api/2.1/unity-catalog/permissions/volume/{signals.full_name}"
     admin.api_client.do("PATCH", path, body={"changes": [change]})
-    for asked in (list_files(signals.path), write_file(f"{signals.path}/x/y", b"")):
+    forbidden_ones: list[Exchange[Any]] = [list_files(signals.path), write_file(f"{signals.path}/x/y", b"")]
+    for asked in forbidden_ones:
         with pytest.raises(Refused) as forbidden:
-            run(asked, hook.call)  # type: ignore[arg-type]  # the same
+            driven(hook, asked, False)
         assert forbidden.value.status == 403
