@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo up crash test bench lint lock clean
+.PHONY: help setup demo up crash test bench lint quotes lock clean
 help: ## what there is to call
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
@@ -29,6 +29,9 @@ lint: setup ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+quotes: ## take the DAGs that README and docs quote from dags/ anew
+	$(BIN)/python .ci/quotes.py
 
 lock: ## pin requirements.in anew
 	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate -q requirements.in -o requirements.lock

@@ -1,6 +1,6 @@
 """How long it takes from a landed file to an accepted run, the event way and the sensor way, part by part.
 
-A real stream with a 1 s interval, a real Airflow (scheduler, triggerer, API server, LocalExecutor, PostgreSQL)
+A real stream with a 1 s interval, a real Airflow (scheduler, triggerer, API server, executor, PostgreSQL)
 and the local workspace on one machine. A wave is one file; the next one lands a random while after the run of
 the last was accepted, so that it meets every loop at any place of its turn. Signals are on; nothing lingers.
 Both ways look once a second; a Databricks file arrival trigger looks about every minute (its documentation).

@@ -11,10 +11,12 @@ LOG = "main.ingest.file_log"
 SIGNALS = "/Volumes/main/ingest/signals"
 
 # fmt: off
+# [START dag]
 arrivals = file_arrival_asset("file_arrivals", log_table=LOG, signal_volume=SIGNALS)
 
 with DAG("file_arrivals_by_event", schedule=[arrivals], start_date=datetime(2026, 1, 1), catchup=False,
          max_active_runs=1):
     TriggerWorkflowsOperator(task_id="trigger", log_table=LOG, signal_volume=SIGNALS,
                              workflow_mapping_table="main.ingest.workflow_mapping")
+# [END dag]
 # fmt: on

@@ -10,9 +10,11 @@ from databricks_file_arrivals.sensors import FileArrivalSensor
 LOG = {"log_table": "main.ingest.file_log", "consumer": "by_workflow"}
 
 # fmt: off
+# [START dag]
 with DAG("file_arrivals_by_workflow", schedule="@continuous", start_date=datetime(2026, 1, 1), catchup=False,
          max_active_runs=1, default_args=LOG):
     plan = PlanRequestsOperator(task_id="plan", workflow_mapping_table="main.ingest.workflow_mapping")
     run = RunWorkflowOperator.partial(task_id="run", wait_for_completion=True).expand(request=plan.output)
     FileArrivalSensor(task_id="arrived") >> plan >> run
+# [END dag]
 # fmt: on

@@ -8,6 +8,7 @@ from databricks_file_arrivals.operators import TriggerWorkflowsOperator
 from databricks_file_arrivals.sensors import FileArrivalSensor
 
 # fmt: off
+# [START dag]
 MAPPINGS = {
     "load": "main.ingest.workflow_mapping",   # consumer: its mapping table
     "audit": "main.ingest.audit_mapping",
@@ -19,4 +20,5 @@ for consumer, mapping in MAPPINGS.items():
              default_args={"log_table": "main.ingest.file_log", "consumer": consumer}):
         arrived = FileArrivalSensor(task_id="arrived")
         arrived >> TriggerWorkflowsOperator(task_id="trigger", workflow_mapping_table=mapping)
+# [END dag]
 # fmt: on

@@ -8,6 +8,7 @@ from airflow.models.param import Param
 from databricks_file_arrivals.replays import ReplayOperator
 
 # fmt: off
+# [START dag]
 with DAG("file_arrivals_replay", schedule=None, start_date=datetime(2026, 1, 1), catchup=False,
          params={"directory": Param("", type="string", description="only this directory and those below it"),
                  "since": Param("", type="string", description="recorded since, such as 2026-05-31T14:00")}):
@@ -15,4 +16,5 @@ with DAG("file_arrivals_replay", schedule=None, start_date=datetime(2026, 1, 1),
                    workflow_mapping_table="main.ingest.workflow_mapping",
                    statuses=["UNMAPPED", "INACTIVE", "NO_SUCH_WORKFLOW"],
                    directory="{{ params.directory }}", since="{{ params.since }}")
+# [END dag]
 # fmt: on

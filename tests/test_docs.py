@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,8 @@ from databricks_file_arrivals.core.outcomes import Status
 from databricks_file_arrivals.core.parameters import PLACEHOLDERS
 from databricks_file_arrivals.core.tables import MAPPING
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+REPOSITORY = Path(__file__).resolve().parent.parent
+DOCS = REPOSITORY / "docs"
 MAPPING_DOC = (DOCS / "mapping.md").read_text("utf-8")
 RECOVERY_DOC = (DOCS / "recovery.md").read_text("utf-8")
 
@@ -54,3 +58,15 @@ def test_options() -> None:
     assert "--since" in options(replay.add, "replay")
     assert [o for o in options(replay.add, "replay") if o not in RECOVERY_DOC + MAPPING_DOC] == []
     assert [o for o in options(mapping.add, "mapping", "apply") if o not in MAPPING_DOC] == []
+
+
+def test_quotes_of_dags_are_as_the_dags_are() -> None:
+    documents = [REPOSITORY / "README.md", *DOCS.glob("*.md")]
+    quotes = [
+        file for path in documents for file in re.findall(r"<!-- (dags/\w+\.py): dag -->", path.read_text())
+    ]
+    assert set(quotes) == {f"dags/{path.name}" for path in (REPOSITORY / "dags").glob("*.py")}
+    done = subprocess.run(
+        [sys.executable, ".ci/quotes.py", "--check"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"make quotes\n{done.stdout}{done.stderr}"
