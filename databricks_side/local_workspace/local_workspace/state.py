@@ -132,8 +132,19 @@ CREATE TABLE volume_grants (
 ) STRICT;
 """
 
+_SERVICE_PRINCIPALS = """
+-- In milliseconds, null for a token that does not end by itself
+ALTER TABLE tokens ADD COLUMN expires_at INTEGER;
+
+CREATE TABLE service_principals (
+  client_id TEXT PRIMARY KEY,
+  secret_hash BLOB NOT NULL,
+  principal TEXT NOT NULL UNIQUE REFERENCES principals(name)
+) STRICT;
+"""
+
 # Each brings a state file from the version before to its own: they are added to, and never changed.
-STEPS = (_FIRST, _VOLUMES)
+STEPS = (_FIRST, _VOLUMES, _SERVICE_PRINCIPALS)
 SCHEMA_VERSION = len(STEPS)
 
 

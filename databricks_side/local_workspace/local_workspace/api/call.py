@@ -19,6 +19,7 @@ from local_workspace.api.principals import Principal, Principals
 from local_workspace.api.run_store import Runs
 from local_workspace.api.scheduler import Scheduler
 from local_workspace.api.secret_store import Secrets
+from local_workspace.api.service_principals import ServicePrincipals
 from local_workspace.api.statement_store import Statements
 from local_workspace.api.volume_store import Volumes
 from local_workspace.state import State
@@ -34,6 +35,7 @@ class Workspace:
     host: str
     state: State
     principals: Principals
+    service_principals: ServicePrincipals
     jobs: Jobs
     runs: Runs
     launcher: Launcher
