@@ -143,8 +143,23 @@ CREATE TABLE service_principals (
 ) STRICT;
 """
 
+_REPAIRS = """
+-- Each with how the run had ended before it, and the last task run that it did not make.
+CREATE TABLE repairs (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  repair_id INTEGER NOT NULL UNIQUE,
+  run_id INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  result TEXT NOT NULL,
+  message TEXT NOT NULL,
+  ended_at INTEGER,
+  after_seq INTEGER NOT NULL
+) STRICT;
+CREATE INDEX repairs_of_run ON repairs(run_id, seq);
+"""
+
 # Each brings a state file from the version before to its own: they are added to, and never changed.
-STEPS = (_FIRST, _VOLUMES, _SERVICE_PRINCIPALS)
+STEPS = (_FIRST, _VOLUMES, _SERVICE_PRINCIPALS, _REPAIRS)
 SCHEMA_VERSION = len(STEPS)
 
 

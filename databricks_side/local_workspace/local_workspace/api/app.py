@@ -36,6 +36,7 @@ from local_workspace.api.job_store import Jobs
 from local_workspace.api.launch import Launcher
 from local_workspace.api.logins import Logins
 from local_workspace.api.principals import Principals
+from local_workspace.api.repairs import Repairs
 from local_workspace.api.run_store import Runs
 from local_workspace.api.scheduler import Scheduler
 from local_workspace.api.secret_store import Secrets
@@ -77,6 +78,7 @@ def open_workspace(
         service_principals=ServicePrincipals(state, token_seconds),
         jobs=Jobs(state),
         runs=Runs(state, scheduler.wake),
+        repairs=Repairs(state, scheduler.wake),
         launcher=launcher,
         scheduler=scheduler,
         statements=Statements(folder, sessions),

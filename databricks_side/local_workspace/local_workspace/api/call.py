@@ -16,6 +16,7 @@ from local_workspace.api.faults import Fault, Faults
 from local_workspace.api.job_store import Jobs
 from local_workspace.api.launch import Launcher
 from local_workspace.api.principals import Principal, Principals
+from local_workspace.api.repairs import Repairs
 from local_workspace.api.run_store import Runs
 from local_workspace.api.scheduler import Scheduler
 from local_workspace.api.secret_store import Secrets
@@ -38,6 +39,7 @@ class Workspace:
     service_principals: ServicePrincipals
     jobs: Jobs
     runs: Runs
+    repairs: Repairs
     launcher: Launcher
     scheduler: Scheduler
     statements: Statements

@@ -34,7 +34,7 @@ def test_the_docs_list_exactly_the_calls_that_are_there(parts: Workspace) -> Non
 def test_what_is_not_there_is_named(admin: Any) -> None:
     for method, path in (
         ("GET", "/api/2.0/clusters/list"),
-        ("POST", "/api/2.2/jobs/runs/repair"),
+        ("POST", "/api/2.2/jobs/runs/submit"),
         ("PUT", "/x"),
     ):
         answer = admin.call(method, path, 501)
