@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from local_workspace.api import (
@@ -112,6 +113,7 @@ def create_app(parts: Workspace, cut: Cut = cut_nothing) -> FastAPI:
     _add_open_routes(app, parts, logins)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_exception_handler(ClientDisconnect, _hung_up)
     app.add_exception_handler(Exception, _internal_error)
     return app
 
@@ -207,6 +209,11 @@ async def _no_such_route(request: Request, error: Exception) -> Response:
         f"The local workspace does not implement {call}. docs/local-workspace.md lists its calls."
     )
     return JSONResponse(missing.body(), missing.status)
+
+
+async def _hung_up(request: Request, error: Exception) -> Response:
+    # Nobody reads this; without it each upload that is broken off would stand in the log as an error of ours
+    return Response(None, 400)
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:
