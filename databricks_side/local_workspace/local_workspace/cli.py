@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 from local_workspace.api.principals import ADMIN, read_tokens, tokens_file
+from local_workspace.api.service_principals import TOKEN_SECONDS, read_service_principals
+from local_workspace.certificates import Certificate
 from local_workspace.engine import EngineError, SetupError, setup
 from local_workspace.state import StateError
 from local_workspace.supervisor import (
@@ -50,6 +52,9 @@ def _start(arguments: argparse.Namespace) -> int:
         arguments.memory,
         announce,
         faults=arguments.faults,
+        tls=arguments.tls,
+        service_principals=arguments.service_principal,
+        token_seconds=arguments.token_seconds,
     ).run()
     return 0
 
@@ -58,6 +63,11 @@ def _say_how_to_use(state: Path, url: str) -> None:
     token = f"local-workspace token --state {state}"
     _say(f"Tokens: {tokens_file(state)} (`{token}` prints them)")
     _say(f'Next: export DATABRICKS_HOST={url} DATABRICKS_TOKEN="$({token} {ADMIN})"')
+    if url.startswith("https:"):
+        trusted = Certificate.of(state).trusted
+        _say(f"Trust it: export REQUESTS_CA_BUNDLE={trusted} SSL_CERT_FILE={trusted}")
+    for name in read_service_principals(state):
+        _say(f"OAuth: export $(local-workspace service-principal --state {state} {name})")
     _say("SQL warehouse id: local. Ctrl-C, or `local-workspace stop`, ends it; nothing is lost.")
 
 
@@ -113,6 +123,18 @@ def _token(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _service_principal(arguments: argparse.Namespace) -> int:
+    found = read_service_principals(arguments.state)
+    if arguments.name not in found:
+        raise WorkspaceError(
+            f"No service principal {arguments.name!r}; there are {', '.join(found) or 'none'}. "
+            f"`local-workspace start --service-principal {arguments.name}` adds it."
+        )
+    _say(f"DATABRICKS_CLIENT_ID={found[arguments.name].client_id}")
+    _say(f"DATABRICKS_CLIENT_SECRET={found[arguments.name].client_secret}")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     whole = argparse.ArgumentParser(prog="local-workspace", description=__doc__)
@@ -139,6 +161,23 @@ def parser() -> argparse.ArgumentParser:
         help=f"a user besides {ADMIN!r}; may be repeated",
     )
     command.add_argument(
+        "--service-principal",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a principal that logs in by OAuth; may be repeated",
+    )
+    command.add_argument(
+        "--token-seconds",
+        type=int,
+        default=TOKEN_SECONDS,
+        metavar="N",
+        help="how long its tokens live (default: %(default)s)",
+    )
+    command.add_argument(
+        "--tls", action="store_true", help="serve https, with a certificate made for this machine"
+    )
+    command.add_argument(
         "--processes",
         type=int,
         default=4,
@@ -159,6 +198,11 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("token", parents=[each], help="print the access tokens, or one of them")
     command.add_argument("name", nargs="?", help="whose token; all of them with their names if left out")
     command.set_defaults(function=_token)
+    command = commands.add_parser(
+        "service-principal", parents=[each], help="print what a service principal logs in with"
+    )
+    command.add_argument("name", help="its name")
+    command.set_defaults(function=_service_principal)
     return whole
 
 

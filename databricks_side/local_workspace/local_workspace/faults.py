@@ -9,18 +9,18 @@ What each kind does stands in docs/local-workspace.md.
 """
 
 import json
+import ssl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 PATH = "/api/local/faults"
 _PAUSE_SECONDS = 0.02
-# Loopback goes past any proxy.
-_OPENER = build_opener(ProxyHandler({}))
 
 
 class FaultError(Exception):
@@ -46,9 +46,12 @@ class FaultState:
 class FaultClient:
     """The faults of one workspace, set with its administrator's token."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, trusted: Path | None = None) -> None:
         self._url = url
         self._token = token
+        context = ssl.create_default_context(cafile=trusted) if trusted else None
+        # Loopback goes past any proxy.
+        self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
 
     def add(self, kind: str, calls: str | Sequence[str] = (), **terms: Any) -> FaultState:
         """Set a fault. The terms are those of the REST call: when, contains, principal, skip, times, seconds,
@@ -102,7 +105,7 @@ class FaultClient:
             headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
         )
         try:
-            with _OPENER.open(request, timeout=30) as answer:
+            with self._opener.open(request, timeout=30) as answer:
                 found: dict[str, Any] = json.loads(answer.read())
                 return found
         except HTTPError as error:

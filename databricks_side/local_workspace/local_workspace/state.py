@@ -132,8 +132,34 @@ CREATE TABLE volume_grants (
 ) STRICT;
 """
 
+_SERVICE_PRINCIPALS = """
+-- In milliseconds, null for a token that does not end by itself
+ALTER TABLE tokens ADD COLUMN expires_at INTEGER;
+
+CREATE TABLE service_principals (
+  client_id TEXT PRIMARY KEY,
+  secret_hash BLOB NOT NULL,
+  principal TEXT NOT NULL UNIQUE REFERENCES principals(name)
+) STRICT;
+"""
+
+_REPAIRS = """
+-- Each with how the run had ended before it, and the last task run that it did not make.
+CREATE TABLE repairs (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  repair_id INTEGER NOT NULL UNIQUE,
+  run_id INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  result TEXT NOT NULL,
+  message TEXT NOT NULL,
+  ended_at INTEGER,
+  after_seq INTEGER NOT NULL
+) STRICT;
+CREATE INDEX repairs_of_run ON repairs(run_id, seq);
+"""
+
 # Each brings a state file from the version before to its own: they are added to, and never changed.
-STEPS = (_FIRST, _VOLUMES)
+STEPS = (_FIRST, _VOLUMES, _SERVICE_PRINCIPALS, _REPAIRS)
 SCHEMA_VERSION = len(STEPS)
 
 

@@ -9,6 +9,7 @@ import fcntl
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ from typing import Any
 import psutil
 
 from local_workspace.api.principals import issue_tokens
+from local_workspace.api.service_principals import TOKEN_SECONDS, issue_service_principals
+from local_workspace.certificates import Certificate, ensure_certificate
 from local_workspace.engine import Engine, EngineError
 from local_workspace.records import ProcessRecord, read_json, write_json
 from local_workspace.runner_client import RunnerError, ping
@@ -84,12 +87,19 @@ class Supervisor:
         say: Say,
         *,
         faults: bool = False,
+        tls: bool = False,
+        service_principals: list[str] | None = None,
+        token_seconds: int = TOKEN_SECONDS,
     ) -> None:
         self._folder = folder
         self._port = port
         self._principals = principals
         self._processes = processes
-        self._faults = faults
+        self._service_principals = service_principals or []
+        self._options = ["--token-seconds", str(token_seconds)]
+        self._options += ["--faults"] if faults else []
+        self._options += ["--tls"] if tls else []
+        self._tls = tls
         self._say = say
         self._engine = Engine(folder, driver_memory=memory)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -104,7 +114,7 @@ class Supervisor:
         """Where the workspace is."""
         if self._listener is None:
             raise WorkspaceError("The workspace is not started.")
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def run(self) -> None:
         """Start, watch until SIGTERM or SIGINT, stop."""
@@ -122,7 +132,11 @@ class Supervisor:
         """Start what does not live, and return when all of it answers."""
         self._take_lock()
         self._listener = self._listen()
-        issue_tokens(State(self._folder), self._principals)
+        state = State(self._folder)
+        issue_tokens(state, self._principals)
+        issue_service_principals(state, self._service_principals)
+        if self._tls:
+            ensure_certificate(self._folder)
         self._end_leftovers()
         self._say("Spark server: starting (10 to 20 s) ...")
         self._engine.start()
@@ -211,6 +225,7 @@ class Supervisor:
                 processes[name] = ProcessRecord.of(child.pid).as_dict()
         port = int(self.url.rsplit(":", 1)[1])
         value = {"url": self.url, "port": port, "remote": self._engine.remote, "processes": processes}
+        value["trusted"] = str(Certificate.of(self._folder).trusted) if self._tls else None
         write_json(workspace_file(self._folder), value, mode=0o600)
 
     def _spawn(self, name: str, arguments: list[str], descriptors: tuple[int, ...] = ()) -> None:
@@ -236,8 +251,7 @@ class Supervisor:
         descriptor = self._listener.fileno()
         state = ["--state", str(self._folder), "--remote", self._engine.remote]
         more = ["--socket", str(descriptor), "--processes", str(self._processes)]
-        more += ["--faults"] if self._faults else []
-        self._spawn("api", ["local_workspace.api", *state, *more], (descriptor,))
+        self._spawn("api", ["local_workspace.api", *state, *more, *self._options], (descriptor,))
 
     def _await(self, name: str, answers: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -261,11 +275,18 @@ class Supervisor:
         """Whether the API answers at all: without a token it answers 401."""
         assert self._listener is not None
         try:
-            with socket.create_connection(self._listener.getsockname(), timeout=2) as connection:
+            with socket.create_connection(self._listener.getsockname(), timeout=2) as plain:
+                connection = self._secured(plain)
                 connection.sendall(b"GET /api/ HTTP/1.0\r\n\r\n")
                 return connection.recv(64).startswith(b"HTTP/1.")
         except OSError:
             return False
+
+    def _secured(self, plain: socket.socket) -> socket.socket:
+        if not self._tls:
+            return plain
+        context = ssl.create_default_context(cafile=Certificate.of(self._folder).trusted)
+        return context.wrap_socket(plain, server_hostname="127.0.0.1")
 
     def _watch(self) -> None:
         """Start again whatever has died; not faster than every few seconds when it dies at once each time."""

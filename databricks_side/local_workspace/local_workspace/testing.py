@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local_workspace.api.principals import ADMIN, read_tokens
+from local_workspace.api.service_principals import ServicePrincipal, read_service_principals
 from local_workspace.faults import FaultClient
 from local_workspace.supervisor import READY, end_process, live_process, recorded
 
@@ -33,16 +34,22 @@ class RunningWorkspace:
     folder: Path
     url: str
     remote: str
+    trusted: Path | None = None
+    """What a client of a workspace that speaks TLS has to trust: for REQUESTS_CA_BUNDLE and SSL_CERT_FILE."""
     warehouse_id: str = "local"
 
     def token(self, name: str = ADMIN) -> str:
         """The access token of a principal."""
         return read_tokens(self.folder)[name]
 
+    def service_principal(self, name: str) -> ServicePrincipal:
+        """The client id and secret of a service principal."""
+        return read_service_principals(self.folder)[name]
+
     @property
     def faults(self) -> FaultClient:
         """Sets faults, in a workspace that was started with faults=True."""
-        return FaultClient(self.url, self.token())
+        return FaultClient(self.url, self.token(), self.trusted)
 
     @property
     def port(self) -> int:
@@ -58,10 +65,13 @@ def running_workspace(
     options: Sequence[str] = (),
     *,
     faults: bool = False,
+    tls: bool = False,
+    service_principals: Sequence[str] = (),
 ) -> Iterator[RunningWorkspace]:
     """Start a workspace on the state folder, and stop it at the end; set-up has to have been run.
 
-    With `faults` its calls can be made to fail: see RunningWorkspace.faults. A Spark server that runs on the
+    With `faults` its calls can be made to fail: see RunningWorkspace.faults. With `tls` its URL is https, and
+    clients have to trust RunningWorkspace.trusted. A Spark server that runs on the
     folder already is used: tests of the engine and of the API share it.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,9 +87,12 @@ def running_workspace(
         str(port),
         *options,
         *(["--faults"] if faults else []),
+        *(["--tls"] if tls else []),
     ]
     for name in principals:
         command += ["--principal", name]
+    for name in service_principals:
+        command += ["--service-principal", name]
     with output.open("wb") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(os.environ)
@@ -87,7 +100,8 @@ def running_workspace(
     try:
         _await_start(process, output)
         what = recorded(folder)
-        yield RunningWorkspace(folder, what["url"], what["remote"])
+        trusted = Path(what["trusted"]) if what["trusted"] else None
+        yield RunningWorkspace(folder, what["url"], what["remote"], trusted)
     finally:
         process.terminate()
         process.wait(90)

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from local_workspace.api.principals import issue_tokens
+from local_workspace.api.service_principals import issue_service_principals
 from local_workspace.cli import parser
 from local_workspace.state import State
 from local_workspace.testing import RunningWorkspace
 
-COMMANDS = ("setup", "start", "stop", "status", "token")
+COMMANDS = ("setup", "start", "stop", "status", "token", "service-principal")
 
 
 def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -48,6 +49,15 @@ def test_tokens_are_printed_all_or_one(tmp_path: Path) -> None:
     assert all(name in everyone and token in everyone for name, token in tokens.items())
     done = _run("token", "--state", str(tmp_path), "carol")
     assert done.returncode == 1 and "--principal carol" in done.stderr
+
+
+def test_a_service_principal_is_printed_as_variables(tmp_path: Path) -> None:
+    made = issue_service_principals(State(tmp_path), ["robot"])["robot"]
+    assert _run("service-principal", "--state", str(tmp_path), "robot").stdout == (
+        f"DATABRICKS_CLIENT_ID={made.client_id}\nDATABRICKS_CLIENT_SECRET={made.client_secret}\n"
+    )
+    done = _run("service-principal", "--state", str(tmp_path), "carol")
+    assert done.returncode == 1 and "--service-principal carol" in done.stderr
 
 
 def test_the_status_of_a_running_workspace(workspace: RunningWorkspace) -> None:

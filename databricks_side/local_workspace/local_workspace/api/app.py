@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from local_workspace.api import (
@@ -17,6 +18,7 @@ from local_workspace.api import (
     fault_routes,
     files,
     jobs,
+    oauth,
     pages,
     runs,
     secrets,
@@ -30,14 +32,16 @@ from local_workspace.api.calls import CallCounts
 from local_workspace.api.catalog_store import Catalog
 from local_workspace.api.errors import ApiError, NotImplementedHere
 from local_workspace.api.faults import Cut, Faults, FaultyCalls, cut_nothing
-from local_workspace.api.gate import DISCOVERY_PATH, LOGIN_PATH, Gate
+from local_workspace.api.gate import LOGIN_PATH, Gate
 from local_workspace.api.job_store import Jobs
 from local_workspace.api.launch import Launcher
 from local_workspace.api.logins import Logins
 from local_workspace.api.principals import Principals
+from local_workspace.api.repairs import Repairs
 from local_workspace.api.run_store import Runs
 from local_workspace.api.scheduler import Scheduler
 from local_workspace.api.secret_store import Secrets
+from local_workspace.api.service_principals import TOKEN_SECONDS, ServicePrincipals
 from local_workspace.api.spark_sessions import SparkSessions
 from local_workspace.api.statement_store import Statements
 from local_workspace.api.volume_store import Volumes
@@ -53,11 +57,18 @@ ROUTES: list[Route] = [
 
 
 def open_workspace(
-    folder: Path, host: str, remote: str, most_processes: int, *, faults_allowed: bool = False
+    folder: Path,
+    host: str,
+    remote: str,
+    most_processes: int,
+    *,
+    faults_allowed: bool = False,
+    trusted: Path | None = None,
+    token_seconds: int = TOKEN_SECONDS,
 ) -> Workspace:
     """The parts of the workspace of a state folder; nothing runs before the application starts."""
     state = State(folder)
-    launcher = Launcher(folder, host)
+    launcher = Launcher(folder, host, trusted)
     scheduler = Scheduler(state, launcher, most_processes)
     sessions = SparkSessions(remote)
     return Workspace(
@@ -65,8 +76,10 @@ def open_workspace(
         host=host,
         state=state,
         principals=Principals(state),
+        service_principals=ServicePrincipals(state, token_seconds),
         jobs=Jobs(state),
         runs=Runs(state, scheduler.wake),
+        repairs=Repairs(state, scheduler.wake),
         launcher=launcher,
         scheduler=scheduler,
         statements=Statements(folder, sessions),
@@ -97,9 +110,10 @@ def create_app(parts: Workspace, cut: Cut = cut_nothing) -> FastAPI:
     for route in ROUTES:
         for path in route.paths():
             app.add_api_route(_pattern(path), _endpoint(route), methods=[route.method], response_model=None)
-    _add_open_routes(app, parts.principals, logins)
+    _add_open_routes(app, parts, logins)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_exception_handler(ClientDisconnect, _hung_up)
     app.add_exception_handler(Exception, _internal_error)
     return app
 
@@ -164,19 +178,21 @@ def _response(answer: Answer) -> Response:
     return answer if isinstance(answer, Response) else JSONResponse(answer)
 
 
-def _add_open_routes(app: FastAPI, principals: Principals, logins: Logins) -> None:
-    """What is there without a token: the login, and the discovery of which the SDK makes its first call."""
-
-    async def discover() -> Response:
-        return JSONResponse({})
+def _add_open_routes(app: FastAPI, parts: Workspace, logins: Logins) -> None:
+    """What is there without a token: the logins of people and machines, and what the SDK looks for first."""
 
     async def ask(request: Request) -> Response:
         return pages.login_form(pages.local_path(request.query_params.get("next", "/")))
 
     async def answer(request: Request) -> Response:
-        return await pages.login(request, principals, logins)
+        return await pages.login(request, parts.principals, logins)
 
-    app.add_api_route(DISCOVERY_PATH, discover, methods=["GET"], response_model=None)
+    async def give_token(request: Request) -> Response:
+        return await oauth.token(request, parts.service_principals)
+
+    app.add_api_route(oauth.METADATA_PATH, oauth.metadata, methods=["GET"], response_model=None)
+    app.add_api_route(oauth.TOKEN_PATH, give_token, methods=["POST"], response_model=None)
+    app.add_api_route(oauth.DISCOVERY_PATH, oauth.discovery, methods=["GET"], response_model=None)
     app.add_api_route(LOGIN_PATH, ask, methods=["GET"], response_model=None)
     app.add_api_route(LOGIN_PATH, answer, methods=["POST"], response_model=None)
 
@@ -193,6 +209,11 @@ async def _no_such_route(request: Request, error: Exception) -> Response:
         f"The local workspace does not implement {call}. docs/local-workspace.md lists its calls."
     )
     return JSONResponse(missing.body(), missing.status)
+
+
+async def _hung_up(request: Request, error: Exception) -> Response:
+    # Nobody reads this; without it each upload that is broken off would stand in the log as an error of ours
+    return Response(None, 400)
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:

@@ -16,9 +16,11 @@ from local_workspace.api.faults import Fault, Faults
 from local_workspace.api.job_store import Jobs
 from local_workspace.api.launch import Launcher
 from local_workspace.api.principals import Principal, Principals
+from local_workspace.api.repairs import Repairs
 from local_workspace.api.run_store import Runs
 from local_workspace.api.scheduler import Scheduler
 from local_workspace.api.secret_store import Secrets
+from local_workspace.api.service_principals import ServicePrincipals
 from local_workspace.api.statement_store import Statements
 from local_workspace.api.volume_store import Volumes
 from local_workspace.state import State
@@ -34,8 +36,10 @@ class Workspace:
     host: str
     state: State
     principals: Principals
+    service_principals: ServicePrincipals
     jobs: Jobs
     runs: Runs
+    repairs: Repairs
     launcher: Launcher
     scheduler: Scheduler
     statements: Statements

@@ -245,6 +245,9 @@ class FaultyCalls:
             await self._app(scope, receive, send)
             return
         body = await _read(receive)
+        if body is None:
+            scope.setdefault("state", {})["counted_as"] = scope["path"]
+            return
         taken = self._faults.take(Called.of(scope, body))
         for fault in taken:
             fault.under_way += 1
@@ -286,13 +289,14 @@ class FaultyCalls:
         return True
 
 
-async def _read(receive: Receive) -> bytes:
+async def _read(receive: Receive) -> bytes | None:
+    """The body; None where the caller hung up before the end of it: a half is not to be taken for a whole."""
     parts = []
     while (message := await receive())["type"] == "http.request":
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
-            break
-    return b"".join(parts)
+            return b"".join(parts)
+    return None
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -10,12 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from local_workspace.api.calls import CallCounts
 from local_workspace.api.errors import ApiError, Unauthenticated
 from local_workspace.api.logins import Logins
+from local_workspace.api.oauth import DISCOVERY_PATH, METADATA_PATH, TOKEN_PATH
 from local_workspace.api.principals import Principal, Principals
 
 LOGIN_PATH = "/login"
-# What the SDK asks before it has a token: nothing is said there but that this is a workspace.
-DISCOVERY_PATH = "/.well-known/databricks-config"
-_OPEN = (LOGIN_PATH, DISCOVERY_PATH)
+_OPEN = (LOGIN_PATH, DISCOVERY_PATH, METADATA_PATH, TOKEN_PATH)
 
 
 class Gate:
@@ -65,7 +64,7 @@ class Gate:
             await _answer(send, 303, b"", [(b"location", target)])
             return
         error: ApiError = Unauthenticated(
-            "Credential was not sent, or is not a valid access token of this workspace."
+            "Credential was not sent, has expired, or is not a valid access token of this workspace."
         )
         await _answer(
             send, error.status, json.dumps(error.body()).encode(), [(b"content-type", b"application/json")]

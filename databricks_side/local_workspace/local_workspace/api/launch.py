@@ -11,6 +11,8 @@ from local_workspace.api.task_values import job_values, resolved, widgets
 from local_workspace.records import ProcessRecord, read_json, write_json
 from local_workspace.runner_client import cancel_run, start_run
 
+TRUST_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+
 
 class LaunchError(Exception):
     """Raised when a task cannot be started whatever one waits for, such as a file that is not there."""
@@ -29,9 +31,11 @@ class TaskResult:
 class Launcher:
     """Starts, watches and ends the processes of task runs, through the runner and their folders."""
 
-    def __init__(self, folder: Path, host: str) -> None:
+    def __init__(self, folder: Path, host: str, trusted: Path | None = None) -> None:
         self._state_folder = folder
         self.host = host
+        # A workspace that speaks TLS is trusted by its own runs.
+        self._trust = {} if trusted is None else {name: str(trusted) for name in TRUST_VARIABLES}
 
     def folder(self, task_run_id: int) -> Path:
         """Where the task run's files stand."""
@@ -61,7 +65,7 @@ class Launcher:
             "principal": run["run_as"],
             "host": self.host,
             "token": token,
-            "env": _environment(settings, task),
+            "env": {**self._trust, **_environment(settings, task)},
         }
         folder = self.folder(task_run["task_run_id"])
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

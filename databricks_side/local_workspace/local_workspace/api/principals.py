@@ -8,6 +8,7 @@ import secrets
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from local_workspace.state import State, now_ms
 
@@ -25,7 +26,8 @@ class Principal:
     is_admin: bool
 
 
-def _hash(secret: str) -> bytes:
+def hash_of(secret: str) -> bytes:
+    """What is stored of a secret."""
     # The secret is 128 random bits: a slow hash would protect nothing that a fast one does not.
     return hashlib.sha256(secret.encode()).digest()
 
@@ -54,21 +56,23 @@ class Principals:
         token_id, secret = token[len(_PREFIX) :][:_ID_LENGTH], token[len(_PREFIX) + _ID_LENGTH :]
         row = self._state.reading.execute(
             "SELECT t.secret_hash, p.* FROM tokens t JOIN principals p ON p.name = t.principal"
-            " WHERE t.token_id = ?",
-            (token_id,),
+            " WHERE t.token_id = ? AND (t.expires_at IS NULL OR t.expires_at > ?)",
+            (token_id, now_ms()),
         ).fetchone()
         expected = b"\0" * 32 if row is None else row["secret_hash"]
-        matches = hmac.compare_digest(expected, _hash(secret)) and token.startswith(_PREFIX)
+        matches = hmac.compare_digest(expected, hash_of(secret)) and token.startswith(_PREFIX)
         return Principal(row["name"], row["id"], bool(row["is_admin"])) if matches and row else None
 
 
-def mint_token(db: sqlite3.Connection, principal: str, task_run_id: int | None = None) -> str:
-    """A new token, for ever or for as long as the task run lives; only its hash is stored."""
+def mint_token(
+    db: sqlite3.Connection, principal: str, task_run_id: int | None = None, expires_at: int | None = None
+) -> str:
+    """A new token, for ever, as long as the task run lives, or until a time; only its hash is stored."""
     token_id, secret = secrets.token_hex(_ID_LENGTH // 2), secrets.token_hex(16)
     db.execute(
-        "INSERT INTO tokens (token_id, secret_hash, principal, task_run_id, created_at)"
-        " VALUES (?, ?, ?, ?, ?)",
-        (token_id, _hash(secret), principal, task_run_id, now_ms()),
+        "INSERT INTO tokens (token_id, secret_hash, principal, task_run_id, created_at, expires_at)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (token_id, hash_of(secret), principal, task_run_id, now_ms(), expires_at),
     )
     return f"{_PREFIX}{token_id}{secret}"
 
@@ -104,17 +108,20 @@ def issue_tokens(state: State, names: list[str]) -> dict[str, str]:
         owner = principals.authenticate(tokens.get(name, ""))
         if owner is None or owner.name != name:
             with state.writing() as db:
-                db.execute("DELETE FROM tokens WHERE principal = ? AND task_run_id IS NULL", (name,))
+                db.execute(
+                    "DELETE FROM tokens WHERE principal = ? AND task_run_id IS NULL AND expires_at IS NULL",
+                    (name,),
+                )
                 tokens[name] = mint_token(db, name)
-            _write_tokens(state.folder, tokens)
+            write_private(tokens_file(state.folder), tokens)
     return tokens
 
 
-def _write_tokens(folder: Path, tokens: dict[str, str]) -> None:
-    path = tokens_file(folder)
+def write_private(path: Path, value: Any) -> None:
+    """Replace the file in one step by `value` as JSON for people; its owner's only."""
     draft = path.with_suffix(".draft")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        json.dump(tokens, out, indent=2)
+        json.dump(value, out, indent=2)
         out.flush()
         os.fsync(out.fileno())
     draft.replace(path)

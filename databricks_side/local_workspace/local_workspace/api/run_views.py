@@ -30,7 +30,7 @@ CANCELLED = "Run cancelled."
 TASK_FAILED = "Workload failed, see run output for details"
 
 
-def states(row: sqlite3.Row, is_job_run: bool) -> dict[str, Any]:
+def states(row: sqlite3.Row | dict[str, Any], is_job_run: bool) -> dict[str, Any]:
     """`state` and `status` of a run or of a task run."""
     if row["state"] != "TERMINATED":
         status: dict[str, Any] = {"state": row["state"]}

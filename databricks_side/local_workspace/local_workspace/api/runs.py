@@ -8,11 +8,13 @@ from local_workspace.api.arguments import Arguments
 from local_workspace.api.call import ALL_VERSIONS, Answer, Call, Route
 from local_workspace.api.errors import InvalidParameter, NotImplementedHere
 from local_workspace.api.job_store import next_token, seq_of_token
+from local_workspace.api.repairs import RepairRequest
 from local_workspace.api.run_store import RunFilter, RunRequest
 from local_workspace.api.run_views import run_view, task_view
 
 MAX_OUTPUT_BYTES = 5 * 1024 * 1024
 TASKS_PER_PAGE = 100
+_RERUN = ("rerun_all_failed_tasks", "rerun_dependent_tasks")
 _OVERRIDES = ("notebook_params", "python_params")
 
 
@@ -60,10 +62,7 @@ def get(call: Call) -> Answer:
     if len(task_runs) > TASKS_PER_PAGE:
         view["next_page_token"] = next_token(task_runs[TASKS_PER_PAGE - 1]["seq"])
     if given.boolean("include_history"):
-        times = {key: view[key] for key in ("start_time", "end_time", "state", "status")}
-        view["repair_history"] = [
-            {"type": "ORIGINAL", "task_run_ids": [row["task_run_id"] for row in task_runs], **times}
-        ]
+        view["repair_history"] = workspace.repairs.history(run, workspace.runs.task_runs(run_id))
     return view
 
 
@@ -115,6 +114,25 @@ def list_runs(call: Call) -> Answer:
 
 def _tasks(call: Call, run: sqlite3.Row) -> list[sqlite3.Row]:
     return call.workspace.runs.task_runs(run["run_id"])[:TASKS_PER_PAGE]
+
+
+def repair(call: Call) -> Answer:
+    """POST jobs/runs/repair"""
+    given = call.arguments
+    known = {"run_id", "latest_repair_id", "rerun_tasks", "job_parameters", "performance_target"}
+    for name, value in given.values.items():
+        if name not in known | {*_RERUN} and value not in (None, [], {}):
+            raise NotImplementedHere(f"The local workspace does not implement {name!r} of jobs/runs/repair.")
+    all_failed, dependent = (given.boolean(name) for name in _RERUN)
+    request = RepairRequest(
+        run_id=given.integer("run_id"),
+        latest_repair_id=given.optional_integer("latest_repair_id"),
+        rerun_tasks=frozenset(map(str, given.sequence("rerun_tasks"))),
+        rerun_all_failed_tasks=all_failed,
+        rerun_dependent_tasks=dependent,
+        job_parameters=given.texts("job_parameters"),
+    )
+    return {"repair_id": call.workspace.repairs.repair(call.caller, request)}
 
 
 def cancel(call: Call) -> Answer:
@@ -193,6 +211,7 @@ ROUTES = [
     Route("GET", "jobs/runs/list", list_runs, ALL_VERSIONS),
     Route("POST", "jobs/runs/cancel", cancel, ALL_VERSIONS),
     Route("POST", "jobs/runs/cancel-all", cancel_all, ALL_VERSIONS),
+    Route("POST", "jobs/runs/repair", repair, ALL_VERSIONS),
     Route("POST", "jobs/runs/delete", delete, ALL_VERSIONS),
     Route("GET", "jobs/runs/get-output", get_output, ALL_VERSIONS),
 ]

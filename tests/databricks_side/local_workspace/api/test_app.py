@@ -27,13 +27,14 @@ def test_the_docs_list_exactly_the_calls_that_are_there(parts: Workspace) -> Non
     expected = {(route.method, path) for route in ROUTES for path in route.paths()}
     assert served - expected == {
         ("GET", "/login"), ("POST", "/login"), ("GET", "/.well-known/databricks-config"),
+        ("POST", "/oidc/v1/token"), ("GET", "/oidc/.well-known/oauth-authorization-server"),
     }  # fmt: skip
 
 
 def test_what_is_not_there_is_named(admin: Any) -> None:
     for method, path in (
         ("GET", "/api/2.0/clusters/list"),
-        ("POST", "/api/2.2/jobs/runs/repair"),
+        ("POST", "/api/2.2/jobs/runs/submit"),
         ("PUT", "/x"),
     ):
         answer = admin.call(method, path, 501)
@@ -54,5 +55,5 @@ def test_what_breaks_is_an_error_of_the_api_without_its_secrets(parts: Workspace
 
 
 def test_the_sdk_discovers_the_host_without_a_token(parts: Workspace) -> None:
-    answer = TestClient(create_app(parts)).get("/.well-known/databricks-config")
-    assert (answer.status_code, answer.json()) == (200, {})
+    answer = TestClient(create_app(parts), "http://h:1").get("/.well-known/databricks-config")
+    assert (answer.status_code, answer.json()) == (200, {"oidc_endpoint": "http://h:1/oidc"})

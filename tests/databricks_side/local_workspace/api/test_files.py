@@ -1,8 +1,11 @@
 """The Files API: with the unmodified SDK, and call by call."""
 
+import contextlib
 import io
 import json
+import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +19,7 @@ from local_workspace.api.call import Workspace
 from local_workspace.api.errors import NoSuchRange
 from local_workspace.api.files import byte_range
 from local_workspace.testing import RunningWorkspace
+from tests.databricks_side.local_workspace.conftest import eventually
 
 VOLUME = "/Volumes/main/filed/signals"
 NAMES = ["plain", "with space", "100%25", "100%", "ünïcode ☂", "a\nb", "a+b?c#d", "ends in \n", ".dot"]
@@ -122,6 +126,36 @@ def test_faults_hit_files_before_and_after_their_effect(
     assert _read(sdk, f"{VOLUME}/unsure") == b"x"
     with pytest.raises(NotFound):
         sdk.files.get_metadata(f"{VOLUME}/refused")
+
+
+@pytest.mark.parametrize("faults", [False, True])
+def test_an_upload_that_is_broken_off_changes_nothing(
+    sdk: WorkspaceClient, workspace: RunningWorkspace, faults: bool
+) -> None:
+    volume = sdk.volumes.read("main.filed.signals").storage_location
+    assert volume is not None
+    sdk.files.upload(f"{VOLUME}/whole/a", io.BytesIO(b"whole"))
+    request = (
+        f"PUT /api/2.0/fs/files{VOLUME}/whole/a HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n"
+        f"Authorization: Bearer {workspace.token()}\r\n\r\nhalf"
+    )
+    with workspace.faults.added("delay", "GET /none") if faults else contextlib.nullcontext():
+        # A call that did not come as far as its route is counted under its own path.
+        call = f"PUT /api/2.0/fs/files{VOLUME}/whole/a" if faults else "PUT /api/2.0/fs/files/{path}"
+        before = _count(sdk, call)
+        with socket.create_connection(("127.0.0.1", workspace.port)) as connection:
+            connection.sendall(request.encode())
+            if not faults:
+                eventually(lambda: len(list(Path(volume, "whole").iterdir())) == 2)  # its draft
+        eventually(lambda: _count(sdk, call) > before)
+    assert _read(sdk, f"{VOLUME}/whole/a") == b"whole"
+    assert [path.name for path in Path(volume, "whole").iterdir()] == ["a"]
+    assert "ClientDisconnect" not in (workspace.folder / "server" / "api.log").read_text()
+
+
+def _count(sdk: WorkspaceClient, call: str) -> int:
+    counts: Any = sdk.api_client.do("GET", "/local/calls")
+    return int(counts.get(call, 0))
 
 
 # From here on without a Spark server: the volume is made behind the API.

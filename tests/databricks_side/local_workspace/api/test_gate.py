@@ -9,10 +9,13 @@ from starlette.testclient import TestClient
 from local_workspace.api.app import ROUTES, create_app
 from local_workspace.api.call import Workspace
 
-OPEN = {"/login", "/.well-known/databricks-config"}
+OPEN = {
+    *("/login", "/.well-known/databricks-config"),
+    *("/oidc/v1/token", "/oidc/.well-known/oauth-authorization-server"),
+}
 
 
-def test_every_route_but_the_login_and_the_discovery_asks_who_calls(parts: Workspace) -> None:
+def test_every_route_but_the_logins_and_the_discovery_asks_who_calls(parts: Workspace) -> None:
     app = create_app(parts)
     client = TestClient(app, follow_redirects=False)
     routes = [route for route in app.routes if isinstance(route, APIRoute)]
