@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
     BaseOperator,
     BaseSensorOperator,
     Context,
+    conf,
 )
 
 __all__ = [
@@ -25,4 +26,11 @@ __all__ = [
     "BaseSensorOperator",
     "Context",
     "get_async_connection",
+    "max_map_length",
 ]
+
+
+def max_map_length() -> int:
+    """Over how many entries Airflow maps a task at most. Its settings are read from another module on 2.11
+    than on 3."""
+    return int(conf.getint("core", "max_map_length", fallback=1024))

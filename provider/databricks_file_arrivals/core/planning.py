@@ -417,9 +417,9 @@ def next_due(decisions: Iterable[Decision]) -> datetime | None:
     return min((look for look in looks if look is not None), default=None)
 
 
-def open_epochs(decisions: Iterable[Decision]) -> list[int]:
-    """The epochs of the holds that stay as they are stored."""
-    return [row.epoch for d in decisions if d.status is Status.HELD and not d.changed for row in d.parts]
+def kept(decisions: Iterable[Decision]) -> tuple[LogRow, ...]:
+    """The holds that stay as they are stored."""
+    return tuple(row for d in decisions if d.status is Status.HELD and not d.changed for row in d.parts)
 
 
 # Rows.

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from databricks_file_arrivals.core.errors import ClaimContended, FileArrivalsError, LedgerError
@@ -30,10 +31,10 @@ from databricks_file_arrivals.core.planning import (
     Situation,
     decide,
     gaps,
+    kept,
     large,
     matched,
     next_due,
-    open_epochs,
     plan,
     route,
     wanted,
@@ -41,7 +42,7 @@ from databricks_file_arrivals.core.planning import (
 )
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog, Batch
 from databricks_file_arrivals.workspace.ledger import Consumer, Ledger
-from databricks_file_arrivals.workspace.starts import Report, Starter, Starts
+from databricks_file_arrivals.workspace.starts import HandOut, Report, Starter, Starts
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class Options:
     max_directories: int = 10_000
     max_requests: int = 10_000
     dry_run: bool = False
+    hand_out: int = 0
+    """Hand out so many requests at most, for tasks of their own; 0: start them."""
     last_try: bool = True
     stamp: Mapping[str, Any] = field(default_factory=dict)
 
@@ -73,7 +76,8 @@ class Planned:
     rows: tuple[LogRow, ...]
     up_to: Mapping[str, int]
     next_due: datetime | None = None
-    open_from: int | None = None
+    held: tuple[LogRow, ...] = ()
+    """All that is held once it counts: what stays as it is stored, and its own rows."""
 
 
 class Claimer:
@@ -102,14 +106,16 @@ class Claimer:
         return now + timedelta(seconds=self._clock() - at)
 
     def _starts(self) -> Starts:
-        return Starts(
+        given = self._options
+        begin = partial(HandOut, given.hand_out) if given.hand_out else Starts
+        return begin(
             self._ledger,
             self._starter,
             self.report,
             self._now,
-            consumer=self._options.consumer,
-            give_up_after=self._options.give_up_after,
-            stamp=self._options.stamp,
+            consumer=given.consumer,
+            give_up_after=given.give_up_after,
+            stamp=given.stamp,
         )
 
     def run(self) -> Report:
@@ -121,9 +127,9 @@ class Claimer:
             starts = self._starts()
             open_rows = self.finish_last(row, starts)
             batches = self._arrival_log.new_batches(row.cursor)
-            if not batches and row.next_due is None and row.open_from >= row.epoch:
-                return self.report
-            if self._pass(row, starts, open_rows, batches):
+            idle = not batches and row.next_due is None and row.open_from >= row.epoch
+            if idle or self._pass(row, starts, open_rows, batches):
+                self.report.handed_out = list(starts.given)
                 return self.report
             log.info("another operator took epoch %d of consumer %s", row.epoch + 1, row.consumer)
         raise ClaimContended(self._options.consumer, _CONTENDED)
@@ -153,6 +159,7 @@ class Claimer:
         if row.claim_id is None or any(r.status is Status.CLAIMED for r in claim):
             return open_rows
         log.info("finishing epoch %d of consumer %s, which another try left", row.epoch, row.consumer)
+        self.report.decided(claim)  # whoever planned it has told nobody
         leave = not self._options.last_try
         return open_rows + starts.finish(row.epoch, row.claim_id, claim, leave=leave)
 
@@ -168,14 +175,17 @@ class Claimer:
         tried = starts.try_again(open_rows)
         open_rows += tried
         accepted = (r for r in tried if r.status is Status.TRIGGERED)
-        queued |= {(r.rule_id or "", r.directory or ""): r.job_trigger_time or self._now() for r in accepted}
+        queued |= {_run_key(r): r.job_trigger_time or self._now() for r in accepted}
+        handed = {_run_key(r): self._now() for r in starts.given}
+        if starts.room == 0:  # what has arrived stays unclaimed until there are tasks for it
+            batches, arrivals, up_to = (), [], {}
         claim = Claim(
             row.consumer, uuid.uuid4().hex, row.epoch + 1, self._options.log_table, self._options.dry_run
         )
         with large():
-            planner = _Planner(self._ledger, self._arrival_log, self._starter, self._now(), queued)
+            planner = _Planner(self._ledger, self._arrival_log, self._starter, self._now(), queued, handed)
             planned = planner.plan(claim, arrivals, holds, up_to)
-            while self._too_many(planned) and (less := _halved(batches, planned.up_to)):
+            while self._too_many(planned, starts.room) and (less := _halved(batches, planned.up_to)):
                 arrivals = self._arrival_log.arrivals(row.cursor, less)
                 planned = planner.plan(claim, arrivals, holds, less)
         self.report.mapping_problems = len(planner.mapping.problems)
@@ -184,14 +194,17 @@ class Claimer:
             return True
         return self.claim(row, starts, planned, open_rows)
 
-    def _too_many(self, planned: Planned) -> bool:
-        return len(planned.rows) > self._options.max_requests
+    def _too_many(self, planned: Planned, room: int | None) -> bool:
+        most = self._options.max_requests
+        return len(planned.rows) > (most if room is None else min(most, room))
 
     def _settle(self, epoch: int, starts: Starts, planned: Planned, open_rows: Sequence[LogRow]) -> None:
         """Tell the sensor when to look again though nothing arrives."""
         left = starts.left(open_rows)
         due = [t for t in (planned.next_due, left.next_due) if t is not None]
-        epochs = [e for e in (planned.open_from, left.open_from) if e is not None]
+        epochs = [hold.epoch for hold in planned.held]
+        epochs += [left.open_from] if left.open_from is not None else []
+        self.report.holds = list(planned.held)
         self._ledger.settle(self._options.consumer, epoch, min(due, default=None), min(epochs, default=epoch))
 
     def claim(
@@ -207,6 +220,7 @@ class Claimer:
             return False
         self.report.epoch = claim.epoch
         self.report.files = sum(r.file_count or 0 for r in planned.rows)
+        self.report.decided(planned.rows)
         for r in planned.rows:
             self.report.counts[r.status.value] += 1
             if r.status is Status.HELD:
@@ -254,12 +268,14 @@ class _Planner:
         starter: Starter,
         as_of: datetime,
         queued: Mapping[RunKey, datetime],
+        handed: Mapping[RunKey, datetime],
     ) -> None:
         self._ledger = ledger
         self._arrival_log = arrival_log
         self._starter = starter
         self._as_of = as_of
         self._queued = queued
+        self._handed = handed
         self.mapping = ledger.mapping()
         for problem in self.mapping.problems:
             log.warning("mapping table: %s", problem)
@@ -280,9 +296,8 @@ class _Planner:
         rows = plan(claim, decisions, self._starter.jobs_named(names) if names else {})
         silent, silence_due = self._overdue(claim, routes)
         due = [t for t in (next_due(decisions), silence_due) if t is not None]
-        kept = open_epochs(decisions)
-        kept += [claim.epoch] if any(row.status is Status.HELD for row in rows) else []
-        return Planned(claim, rows + silent, up_to, min(due, default=None), min(kept, default=None))
+        held = kept(decisions) + tuple(row for row in rows if row.status is Status.HELD)
+        return Planned(claim, rows + silent, up_to, min(due, default=None), held)
 
     def _decide(self, claim: Claim, routes: Sequence[Route], holds: Sequence[LogRow]) -> tuple[Decision, ...]:
         between = gaps(routes, holds)
@@ -304,7 +319,7 @@ class _Planner:
                 holds=holds,
                 occupied=self._arrival_log.occupied(between) if between else frozenset(),
                 queued=frozenset(self._queued),
-                last_starts={**self._queued, **starts},
+                last_starts={**self._queued, **starts, **self._handed},
             ),
         )
 
@@ -316,6 +331,10 @@ class _Planner:
         since = self._as_of - max(REMEMBERED, 2 * longest)
         seen = self._ledger.seen(claim.consumer, [r.rule_id for r in rules], since)
         return overdue(claim, rules, seen, routes, self._as_of)
+
+
+def _run_key(row: LogRow) -> RunKey:
+    return row.rule_id or "", row.directory or ""
 
 
 def capped(batches: Sequence[Batch], max_directories: int) -> dict[str, int]:

@@ -21,7 +21,7 @@ from databricks_file_arrivals.core.expectations import Seen
 from databricks_file_arrivals.core.mapping import WorkflowMapping
 from databricks_file_arrivals.core.outcomes import LogRow, Status
 from databricks_file_arrivals.core.planning import RunKey
-from databricks_file_arrivals.core.tables import SCHEMA_VERSION, VERSION_PROPERTY, Names
+from databricks_file_arrivals.core.tables import REQUEST, SCHEMA_VERSION, VERSION_PROPERTY, Names
 from databricks_file_arrivals.workspace.log_rows import SCHEMA, WRITTEN, chunks, read_log_row, write_log_row
 from databricks_file_arrivals.workspace.log_tables import LogTables
 
@@ -49,6 +49,14 @@ class Consumer:
     """Whether `next_due` has passed, by the warehouse's clock."""
     now: datetime
     """That clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """What the log has of one request, and the time by the warehouse's clock."""
+
+    rows: tuple[LogRow, ...]
+    now: datetime | None
 
 
 class Ledger(LogTables):
@@ -100,7 +108,8 @@ class Ledger(LogTables):
 
     def open_rows(self, row: Consumer) -> list[LogRow]:
         """What is open: of the requests since `open_from` all rows of those that failed or are in a later
-        attempt, and the TRIGGERED rows of those that are not known to have ended; of the current claim its
+        attempt, the TRIGGERED rows of those that are not known to have ended, and the PLANNED rows of those
+        that are left over: planned by a claim that is closed, and not started. Of the current claim its
         CLAIMED row, or all rows while it has none.
 
         They are read in pages: a result may not be larger than an inline one can be.
@@ -113,6 +122,10 @@ class Ledger(LogTables):
   OR l.trigger_id IN (SELECT f.trigger_id FROM {log} f WHERE {since} AND f.status IN ({_quoted(FAILING)}))
   OR (l.status = '{Status.TRIGGERED}' AND NOT EXISTS (
     SELECT 1 FROM {log} e WHERE {since} AND e.trigger_id = l.trigger_id AND e.status IN ({_quoted(ENDED)})))
+  OR (l.status = '{Status.PLANNED}' AND l.claim_id IN (
+    SELECT c.claim_id FROM {log} c WHERE {since} AND c.status = '{Status.CLAIMED}'
+  ) AND NOT EXISTS (
+    SELECT 1 FROM {log} n WHERE {since} AND n.trigger_id = l.trigger_id AND n.status <> '{Status.PLANNED}'))
   OR ({closing})
   OR (l.claim_id = :claim_id AND NOT EXISTS (SELECT 1 FROM {log} c WHERE {since} AND {closing})))"""
         bound = {
@@ -140,6 +153,21 @@ class Ledger(LogTables):
                 "epoch": row.epoch,
             },
         )
+
+    def request(self, trigger_id: str) -> Requested:
+        """All rows of a request, whatever the attempt, with the CLAIMED row of its claim; none when it is not
+        in the log."""
+        log = self.names.log.sql
+        same = " AND ".join(f"l.{column} <=> r.{column}" for column in REQUEST)
+        rows = self._query(
+            f"""SELECT l.*, current_timestamp() AS now FROM {log} l LEFT SEMI JOIN (
+  SELECT {", ".join(REQUEST)} FROM {log} WHERE epoch = :epoch AND trigger_id = :trigger_id
+) r ON l.claim_id = r.claim_id AND (l.status = '{Status.CLAIMED}' OR ({same}))
+WHERE l.epoch = :epoch""",
+            {"epoch": int(trigger_id[:12], 16), "trigger_id": trigger_id},
+        )
+        found = tuple(read_log_row(r) for r in rows if r["status"] in _STATUSES)
+        return Requested(found, rows[0]["now"] if rows else None)
 
     def last_starts(self, consumer: str, rule_ids: Iterable[str], since: datetime) -> dict[RunKey, datetime]:
         """When each of these rules last started a run for each directory, if that was after `since`."""

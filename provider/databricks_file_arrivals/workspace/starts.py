@@ -66,6 +66,16 @@ class Report:
     epoch: int | None = None
     refused: list[str] = field(default_factory=list)
     unavailable: list[str] = field(default_factory=list)
+    outcomes: list[LogRow] = field(default_factory=list)
+    """Every request that was decided or changed, once, in its newest state."""
+    holds: list[LogRow] = field(default_factory=list)
+    """All that is held at the end."""
+    handed_out: list[LogRow] = field(default_factory=list)
+    """The requests that tasks of their own are to start."""
+
+    def decided(self, rows: Iterable[LogRow]) -> None:
+        """Note rows of the log: of each request the newest state stays."""
+        self.outcomes = list(latest([*self.outcomes, *rows]).values())
 
     def as_dict(self) -> dict[str, Any]:
         """The counts, by status in lower case: small, and made of JSON's types."""
@@ -110,6 +120,16 @@ class Starts:
         self._accepted: list[LogRow] = []
         self._replayed: frozenset[str] = frozenset()
 
+    @property
+    def room(self) -> int | None:
+        """How many requests more can be taken on in this pass; None for any number."""
+        return None
+
+    @property
+    def given(self) -> Sequence[LogRow]:
+        """The requests that are handed out to tasks, those that were left over first."""
+        return ()
+
     def finish(self, epoch: int, claim_id: str, claim: Iterable[LogRow], *, leave: bool) -> list[LogRow]:
         """Start what is planned and has no run, and record the outcomes together with the claim's CLAIMED
         row.
@@ -118,7 +138,7 @@ class Starts:
         try starts what is left. Without, every failure is an outcome.
         """
         planned = [r for r in latest(claim).values() if r.status is Status.PLANNED]
-        outcomes = self._start(planned, leave=leave)
+        outcomes = self._answered(planned, leave=leave)
         closing = LogRow(status=Status.CLAIMED, consumer=self._consumer, claim_id=claim_id, epoch=epoch)
         self.record([*outcomes, closing])
         return [*outcomes, closing]
@@ -131,6 +151,7 @@ class Starts:
         """Append outcomes and read them back. Raises LedgerError when they are not there."""
         self._write(rows, "Outcomes were written and are not there")
         self._report.counts.update(r.status.value for r in rows if r.status is not Status.CLAIMED)
+        self._report.decided(rows)
 
     def _write(self, rows: Sequence[LogRow], otherwise: str) -> None:
         if not rows:
@@ -143,7 +164,27 @@ class Starts:
             claims = ", ".join(sorted({r.claim_id for r in rows}))
             raise LedgerError(f"{otherwise}: {missing} rows of the claim {claims} are missing")
 
-    def _start(self, planned: Sequence[LogRow], *, leave: bool) -> list[LogRow]:
+    def attempts(self, ended: Iterable[LogRow]) -> list[LogRow]:
+        """New attempts of requests whose runs have ended without success. Their PLANNED rows are there before
+        their runs, because the jobs read them."""
+        planned = [_next_attempt(row) for row in ended]
+        self.record(planned)
+        return planned
+
+    def start(self, requests: Iterable[LogRow], known: Iterable[LogRow], *, leave: bool) -> list[LogRow]:
+        """Start requests, by the token of their attempt, and record what came of it: the rows written.
+
+        `known` tells when they were planned: old ones are looked for before they are started. `leave` is that
+        of `finish`.
+        """
+        planned_at = {r.trigger_id: r.recorded_at for r in known if r.status is Status.PLANNED}
+        outcomes = self._answered(
+            [replace(row, recorded_at=planned_at.get(row.trigger_id)) for row in requests], leave=leave
+        )
+        self.record(outcomes)
+        return outcomes
+
+    def _answered(self, planned: Sequence[LogRow], *, leave: bool) -> list[LogRow]:
         answers = self._starter.start(planned) if planned else []
         passing = [a for a in answers if isinstance(a, FileArrivalsError) and a.retryable]
         if passing and leave:
@@ -189,7 +230,7 @@ class Starts:
             if run is None:  # deleted, or not to be seen for now
                 self._look_again(row)
             elif run.ended:
-                outcomes.append(self._ended(row, run))
+                outcomes.append(self.ended(row, run))
             elif not run.executing:
                 self._accepted.append(row)
             if run is not None and run.queued:
@@ -201,7 +242,8 @@ class Starts:
         if row.job_trigger_time is None or self._now() - row.job_trigger_time <= self._give_up_after:
             self._accepted.append(row)
 
-    def _ended(self, row: LogRow, run: Run) -> LogRow:
+    def ended(self, row: LogRow, run: Run) -> LogRow:
+        """The outcome of a request whose run has ended."""
         status = Status.NOT_RUN if run.never_ran else Status.SUCCEEDED if run.succeeded else Status.FAILED
         error = None if status is Status.SUCCEEDED else str(run)
         if error:
@@ -212,8 +254,8 @@ class Starts:
     # Failures are tried again, with growing pauses.
 
     def _failing(self, rows: Iterable[LogRow]) -> list[tuple[LogRow, datetime]]:
-        """The requests that are to be tried again, and when: those that did not start, and those whose run
-        was accepted and not executed."""
+        """The requests that are to be started, and when: those that are left over, those that did not start,
+        and those whose run was accepted and not executed."""
         rows = list(rows)
         times: dict[tuple[object, ...], list[datetime]] = {}
         for row in rows:
@@ -225,42 +267,72 @@ class Starts:
                 due = retry_at(times[(row.claim_id, *row.place)], self._give_up_after)
                 if due is not None:
                     found.append((row, due))
-            elif row.status is Status.PLANNED and (row.attempt or 0) > 1:
-                found.append((row, row.recorded_at or self._now()))  # an attempt whose start was not seen
+            elif row.status is Status.PLANNED:
+                found.append((row, row.recorded_at or self._now()))
         return found
 
     def try_again(self, open_rows: Sequence[LogRow]) -> list[LogRow]:
-        """Try again what failed a while ago, by the same token where no run is known: the rows written.
-
-        A run that was accepted and not executed is followed by a new attempt, whose PLANNED row is there
-        before its run, because the job reads it.
-        """
+        """Start what is left over, and try again what failed a while ago, by the same token where no run is
+        known: the rows written. A run that was accepted and not executed is followed by a new attempt."""
         due = [row for row, at in self._failing(open_rows) if at <= self._now()]
         if not due:
             return []
         self._replayed = self._ledger.replayed(self._consumer, [row.trigger_id or "" for row in due])
         due = [row for row in due if row.trigger_id not in self._replayed]
-        log.info("trying %d starts again that failed before", len(due))
-        attempts = [_next_attempt(row) for row in due if row.status is Status.NOT_RUN]
-        self.record(attempts)
-        planned_at = {r.trigger_id: r.recorded_at for r in open_rows if r.status is Status.PLANNED}
-        again = [
-            replace(row, recorded_at=planned_at.get(row.trigger_id))
-            for row in due
-            if row.status is not Status.NOT_RUN
-        ]
-        outcomes = self._start([*again, *attempts], leave=False)
-        self.record(outcomes)
-        return [*attempts, *outcomes]
+        log.info("%d starts are left over, or failed before and are tried again", len(due))
+        attempts = self.attempts(row for row in due if row.status is Status.NOT_RUN)
+        again = [row for row in due if row.status is not Status.NOT_RUN]
+        return attempts + self.start([*again, *attempts], open_rows, leave=False)
 
     def left(self, open_rows: Iterable[LogRow]) -> Open:
         """What is to be looked at again, after this pass: failures, and runs that were started in it or were
         still queued."""
         looks = [(row, next_look(row.job_trigger_time or self._now(), self._now())) for row in self._accepted]
-        looks += [(row, due) for row, due in self._failing(open_rows) if row.trigger_id not in self._replayed]
+        looks += [
+            (row, self._due_again(row, due))
+            for row, due in self._failing(open_rows)
+            if row.trigger_id not in self._replayed
+        ]
         return Open(
             min((due for _, due in looks), default=None), min((row.epoch for row, _ in looks), default=None)
         )
+
+    def _due_again(self, row: LogRow, due: datetime) -> datetime:
+        """When a request that is to be started at `due` is looked at."""
+        return due
+
+
+class HandOut(Starts):
+    """The same requests, handed out instead of started: to tasks, each of which starts one.
+
+    What is handed out stays PLANNED, and so is left over, until its task has recorded an outcome. A request
+    that is handed out twice reaches one run all the same, by its token.
+    """
+
+    def __init__(self, most: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._most = most
+        self._given: dict[str | None, LogRow] = {}
+
+    @property
+    def room(self) -> int:
+        return self._most - len(self._given)
+
+    @property
+    def given(self) -> Sequence[LogRow]:
+        return tuple(self._given.values())
+
+    def _answered(self, planned: Sequence[LogRow], *, leave: bool) -> list[LogRow]:
+        new = [row for row in planned if row.trigger_id not in self._given]
+        taken = new[: self.room]
+        self._given |= {row.trigger_id: row for row in taken}
+        if len(new) > len(taken):
+            log.info("%d requests are left for the next operator", len(new) - len(taken))
+        return []
+
+    def _due_again(self, row: LogRow, due: datetime) -> datetime:
+        given = row.trigger_id in self._given
+        return next_look(row.recorded_at or self._now(), self._now()) if given else due
 
 
 def _next_attempt(row: LogRow) -> LogRow:

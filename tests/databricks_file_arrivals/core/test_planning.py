@@ -20,9 +20,9 @@ from databricks_file_arrivals.core.planning import (
     Situation,
     decide,
     gaps,
+    kept,
     matched,
     next_due,
-    open_epochs,
     plan,
     route,
     wanted,
@@ -450,7 +450,7 @@ def test_a_hold_that_nothing_changes_is_not_written_again() -> None:
     assert world.claim(mapping, later(59)) == ()
     decisions = world.decided(mapping, later(59), {})
     assert next_due(decisions) == later(60)
-    assert open_epochs(decisions) == [1, 1]
+    assert [row.epoch for row in kept(decisions)] == [1, 1]
     (row,) = world.claim(mapping, later(60))
     assert (row.directory, row.status) == ("/in/a", Status.PLANNED)
 

@@ -31,7 +31,8 @@ from databricks_file_arrivals.core.runs import Run
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog, Batch
 from databricks_file_arrivals.workspace.claims import Claimer, Options
-from databricks_file_arrivals.workspace.ledger import ENDED, FAILING, Consumer, Ledger
+from databricks_file_arrivals.workspace.ledger import ENDED, FAILING, Consumer, Ledger, Requested
+from databricks_file_arrivals.workspace.requests import OneRequest
 from tests.databricks_file_arrivals.core.planned import (
     NOON,
     ROOTS,
@@ -87,6 +88,8 @@ class World:
     """By token."""
     won: list[Claimed] = field(default_factory=list)
     late: list[Callable[[], object]] = field(default_factory=list)
+    handed_out: list[str] = field(default_factory=list)
+    """The trigger_ids that tasks were to start, in the order in which plans gave them."""
 
     def closed(self) -> set[str]:
         return {r.claim_id for r in self.rows if r.status is Status.CLAIMED}
@@ -119,14 +122,19 @@ class World:
 
     def executed(self) -> Counter[tuple[str, int]]:
         """For each rule and file, how many runs were executed that were told of it: a job reads the PLANNED
-        row of its trigger_id."""
+        row of its trigger_id. A run that has failed and is followed by another attempt does not count."""
         told = {r.trigger_id: r for r in reversed(self.rows) if r.status is Status.PLANNED}
-        return Counter(
-            (str(told[token].rule_id), i)
-            for token, run in self.runs.items()
-            if not run.never_ran
-            for i in selected(told[token], self.log)
-        )
+        newest: dict[object, int] = {}
+        for row in (told[token] for token in self.runs):
+            place = (row.claim_id, row.place)
+            newest[place] = max(row.attempt or 0, newest.get(place, 0))
+        found: Counter[tuple[str, int]] = Counter()
+        for token, run in self.runs.items():
+            row = told[token]
+            followed = (row.attempt or 0) < newest[row.claim_id, row.place]
+            if not run.never_ran and not (run.ended and not run.succeeded and followed):
+                found.update((str(row.rule_id), i) for i in selected(row, self.log))
+        return found
 
     def ended(self) -> Counter[tuple[str, int]]:
         """For each rule and file, in how many ends without a run it is, in claims that count."""
@@ -164,12 +172,15 @@ class MemoryLedger(Ledger):
             failed = {r.trigger_id for r in rows if r.status in FAILING}
             over = {r.trigger_id for r in rows if r.status in ENDED}
             closing = [r for r in rows if r.claim_id == row.claim_id and r.status is Status.CLAIMED]
+            closed = {r.claim_id for r in rows if r.status is Status.CLAIMED}
+            begun = {r.trigger_id for r in rows if r.status is not Status.PLANNED}
             return [
                 r
                 for r in rows
                 if (r.attempt or 0) > 1
                 or (r.trigger_id and r.trigger_id in failed)
                 or (r.status is Status.TRIGGERED and r.trigger_id not in over)
+                or (r.status is Status.PLANNED and r.claim_id in closed and r.trigger_id not in begun)
                 or r in closing
                 or (r.claim_id == row.claim_id and not closing)
             ]
@@ -178,6 +189,20 @@ class MemoryLedger(Ledger):
 
     def holds(self, row: Consumer) -> list[LogRow]:
         return self._call(lambda: self._world.open_holds(min(row.open_from, row.epoch)))
+
+    def request(self, trigger_id: str) -> Requested:
+        def read() -> Requested:
+            rows = self._world.rows
+            places = {(r.claim_id, r.place) for r in rows if r.trigger_id == trigger_id}
+            claims = {claim for claim, _ in places}
+            found = (
+                r
+                for r in rows
+                if (r.claim_id, r.place) in places or (r.status is Status.CLAIMED and r.claim_id in claims)
+            )
+            return Requested(tuple(found), self._world.now)
+
+        return self._call(read)
 
     def last_starts(self, consumer: str, rule_ids: Iterable[str], since: datetime) -> dict[RunKey, datetime]:
         wanted = set(rule_ids)
@@ -303,9 +328,9 @@ class MemoryJobs:
 
 
 class Operator:
-    """A pass of a claimer, stopped at each of its calls."""
+    """A pass of a claimer, stopped at each of its calls. With `hand_out` it is one that plans for tasks."""
 
-    def __init__(self, world: World, last_try: bool) -> None:
+    def __init__(self, world: World, last_try: bool, hand_out: int = 0) -> None:
         self._world = world
         self._asks = threading.Semaphore(0)
         self._answers = threading.Semaphore(0)
@@ -313,25 +338,26 @@ class Operator:
         self.writes = False
         self.ended = False
         self.error: BaseException | None = None
-        self._claimer = Claimer(
-            MemoryLedger(world, self),
-            MemoryArrivalLog(world, self),
-            MemoryJobs(world, self),
-            Options(
-                CONSUMER,
-                "main.ingest.file_log",
-                give_up_after=timedelta(hours=2),
-                last_try=last_try,
-            ),
-            clock=lambda: 0.0,
+        self._options = Options(
+            CONSUMER,
+            "main.ingest.file_log",
+            give_up_after=timedelta(hours=2),
+            last_try=last_try,
+            hand_out=hand_out,
         )
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         self._asks.acquire()
 
+    def _work(self) -> None:
+        ledger, arrivals = MemoryLedger(self._world, self), MemoryArrivalLog(self._world, self)
+        jobs = MemoryJobs(self._world, self)
+        report = Claimer(ledger, arrivals, jobs, self._options, clock=lambda: 0.0).run()
+        self._world.handed_out += [str(row.trigger_id) for row in report.handed_out]
+
     def _run(self) -> None:
         try:
-            self._claimer.run()
+            self._work()
         except (Died, FileArrivalsError) as error:
             self.error = error
         except BaseException as error:  # whatever else it is fails the test, in `step`
@@ -372,25 +398,56 @@ class Operator:
             raise self.error
 
 
+class RunTask(Operator):
+    """A task that starts one request, stopped at each of its calls."""
+
+    def __init__(self, world: World, trigger_id: str, last_try: bool = True, again: bool = False) -> None:
+        self._trigger_id = trigger_id
+        self._again = again
+        super().__init__(world, last_try)
+
+    def _work(self) -> None:
+        task = OneRequest(
+            MemoryLedger(self._world, self),
+            MemoryJobs(self._world, self),
+            self._options,
+            clock=lambda: 0.0,
+        )
+        task.run(self._trigger_id, again=self._again)
+
+
 EXPECTED_ERRORS = (Died, ClaimContended, LedgerError, StatementFailed, WorkspaceUnavailable)
 
 
-def finish(world: World, last_try: bool = True) -> None:
-    """One pass without faults."""
-    operator = Operator(world, last_try)
+def ended(operator: Operator) -> None:
+    """Let an operator come to its end without faults."""
     while not operator.ended:
         operator.step(Fate.DONE)
     if operator.error is not None:
         raise operator.error
 
 
-def recover(world: World) -> None:
-    """All that was late lands, every run goes on, and operators come whenever something is due."""
+def finish(world: World, last_try: bool = True) -> None:
+    """One pass without faults."""
+    ended(Operator(world, last_try))
+
+
+def plan_and_run(world: World, most: int = 2) -> None:
+    """The same by tasks: one that plans, and one for each request that it hands out."""
+    before = len(world.handed_out)
+    ended(Operator(world, True, hand_out=most))
+    for trigger_id in world.handed_out[before:]:
+        ended(RunTask(world, trigger_id))
+
+
+def recover(world: World, mapped: bool = False) -> None:
+    """All that was late lands, every run goes on, and operators of one form come whenever something is
+    due."""
     for effect in world.late:
         effect()
     world.late.clear()
     for _ in range(40):
-        finish(world)
+        (plan_and_run if mapped else finish)(world)
         for token, run in world.runs.items():
             if not run.ended:
                 world.runs[token] = replace(run, state="TERMINATED", result="SUCCESS")

@@ -176,6 +176,8 @@ def test_every_kind_of_outcome_stands_in_the_log(
         ("/in/z", None): "UNMAPPED",
     }
     assert outcomes(mapped, consumer) == expected
+    assert len(report.outcomes) == len(expected)
+    assert {(r.directory, r.workflow_name): r.status.value for r in report.outcomes} == expected
     assert len(report.refused) == 1 and "PERMISSION_DENIED" in report.refused[0]
     assert set(runs_of(admin, jobs, mapped, consumer).values()) == {1}
     again = claim(mapped, consumer)
@@ -341,13 +343,17 @@ def test_holds_grow_and_go_and_silence_is_told(new_log: Callable[[], Log], jobs:
     log.map(("/in/silent", "alpha", "Y"), expect_every_seconds=1)
     stream = log.land({"/in/a": 1, "/in/a/x": 1})
     first = claim(log, "default")
+    assert [(r.directory, r.file_count) for r in first.holds] == [("/in/a", 2)]
     log.land({"/in/z": 1}, stream)  # a batch between
     time.sleep(1.1)
-    assert (first.counts + claim(log, "default").counts)["OVERDUE"] == 1, "told once"
+    second = claim(log, "default")
+    assert (first.counts + second.counts)["OVERDUE"] == 1, "told once"
+    assert second.holds == log.ledger.holds(log.ledger.consumer("default"))  # type: ignore[arg-type]  # it is there
     log.land_files({"/in/a": ["2.csv", "DONE", "other.txt"]}, stream)
     report = claim(log, "default")
     assert (report.counts["TRIGGERED"], report.counts["OVERDUE"]) == (1, 0)
     assert report.counts["UNMAPPED"] == 1, "other.txt: no pattern picks it"
+    assert not report.holds
     (held, row) = log.hook.query(
         f"SELECT status, directories, file_count, waits_for, completion_marker FROM {log.names.log.sql} "
         "WHERE status IN ('HELD', 'PLANNED') ORDER BY epoch"

@@ -85,16 +85,19 @@ def test_open_rows_are_what_failed_what_was_accepted_and_a_claim_that_is_not_clo
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [replace(full_row("open", f"claim-{i}"), epoch=i, trigger_id=f"{i}") for i in range(1, 7)]
-    failed, accepted, over, again, current, planned = rows
-    over, planned = (
-        replace(over, status=Status.TRIGGERED),
-        replace(current, status=Status.PLANNED, trigger_id="a"),
-    )
+    failed, accepted, over, again, current, waiting = rows
+    over = replace(over, status=Status.TRIGGERED)
+    planned = replace(current, status=Status.PLANNED, trigger_id="a")
+    waiting = replace(waiting, epoch=4, status=Status.PLANNED)
+    begun = replace(waiting, trigger_id="begun")
     accepted = replace(accepted, status=Status.TRIGGERED)
     again = replace(again, status=Status.PLANNED, attempt=2)
     current = LogRow(status=Status.CLAIMED, consumer="open", claim_id="claim-5", epoch=5)
     log.ledger.append([failed, replace(failed, status=Status.PLANNED), accepted, over, again, planned])
     log.ledger.append([replace(over, status=Status.SUCCEEDED)])
+    log.ledger.append([waiting, begun, replace(begun, status=Status.SUCCEEDED)])
+    void = [replace(waiting, claim_id="lost", trigger_id="void")]
+    log.ledger.append([*void, replace(current, status=Status.CLAIMED, claim_id="claim-6", trigger_id=None)])
     monkeypatch.setattr(ledger, "_PAGE", 3)  # the rows are more than one page
     now = Consumer("open", 5, "claim-5", {}, 1, None, False, WHEN)
     left = {
@@ -102,6 +105,7 @@ def test_open_rows_are_what_failed_what_was_accepted_and_a_claim_that_is_not_clo
         ("claim-1", Status.PLANNED): 1,
         ("claim-2", Status.TRIGGERED): 1,
         ("claim-4", Status.PLANNED): 1,
+        ("claim-6", Status.PLANNED): 1,
     }
     found = log.ledger.open_rows(now)
     assert Counter((r.claim_id, r.status) for r in found) == {**left, ("claim-5", Status.PLANNED): 1}
@@ -109,7 +113,25 @@ def test_open_rows_are_what_failed_what_was_accepted_and_a_claim_that_is_not_clo
     found = log.ledger.open_rows(now)
     assert Counter((r.claim_id, r.status) for r in found) == {**left, ("claim-5", Status.CLAIMED): 1}
     later = log.ledger.open_rows(replace(now, open_from=2))
-    assert {r.claim_id for r in later} == {"claim-2", "claim-4", "claim-5"}
+    assert {r.claim_id for r in later} == {"claim-2", "claim-4", "claim-5", "claim-6"}
+
+
+def test_a_request_is_all_of_its_attempts_and_the_end_of_its_claim(log: Log) -> None:
+    first = full_row("requested", "claim-r")
+    second = replace(first, attempt=2, status=Status.PLANNED)
+    second = replace(second, trigger_id=trigger_id(second, 2))
+    other = replace(first, from_batch=4)
+    closed = LogRow(status=Status.CLAIMED, consumer="requested", claim_id="claim-r", epoch=7)
+    log.ledger.append([first, second, replace(other, trigger_id=trigger_id(other, 1)), closed])
+    for asked in (first, second):
+        found = log.ledger.request(str(asked.trigger_id))
+        assert found.now is not None
+        assert Counter((r.trigger_id, r.status) for r in found.rows) == {
+            (first.trigger_id, Status.ERROR): 1,
+            (second.trigger_id, Status.PLANNED): 1,
+            (None, Status.CLAIMED): 1,
+        }
+    assert log.ledger.request("0" * 64).rows == ()
 
 
 def test_a_large_plan_is_written_in_several_statements(log: Log) -> None:

@@ -24,7 +24,9 @@ from tests.databricks_file_arrivals.workspace.in_memory import (
     EXPECTED_ERRORS,
     Fate,
     Operator,
+    RunTask,
     World,
+    ended,
     finish,
     recover,
 )
@@ -65,13 +67,16 @@ fates = st.one_of(st.just(Fate.DONE), st.just(Fate.DONE), st.sampled_from(BROKEN
 
 
 class Protocol(RuleBasedStateMachine):
-    """Streams that log, people who edit, operators that run two at a time and die, a cluster that runs."""
+    """Streams that log, people who edit, operators of both forms that run three at a time and die, tasks that
+    come late, twice or never, a cluster that runs."""
 
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
         self.operators: list[Operator] = []
         self.batch = 0
+        self.mapped = False
+        """Which form is the one in use; who clears a task of the other is still there."""
 
     @rule(
         landed=st.lists(
@@ -88,10 +93,18 @@ class Protocol(RuleBasedStateMachine):
     def somebody_edits_the_mapping(self, rows: list[dict[str, Any]]) -> None:
         self.world.mapping = WorkflowMapping.read(rows)
 
-    @precondition(lambda self: len(self.operators) < 2)
-    @rule(last_try=st.booleans())
-    def an_operator_starts(self, last_try: bool) -> None:
-        self._keep(Operator(self.world, last_try))
+    @precondition(lambda self: len(self.operators) < 3)
+    @rule(last_try=st.booleans(), mapped=st.booleans())
+    def an_operator_starts(self, last_try: bool, mapped: bool) -> None:
+        self.mapped = mapped
+        self._keep(Operator(self.world, last_try, hand_out=2 if mapped else 0))
+
+    @precondition(lambda self: len(self.operators) < 3 and self.world.handed_out)
+    @rule(which=st.integers(0, 9), last_try=st.booleans(), again=st.booleans())
+    def a_task_starts(self, which: int, last_try: bool, again: bool) -> None:
+        """Of whatever was handed out at any time: some twice, some never."""
+        newest = self.world.handed_out[::-1]
+        self._keep(RunTask(self.world, newest[which % len(newest)], last_try, again))
 
     def _keep(self, operator: Operator) -> None:
         if operator.ended:
@@ -100,7 +113,7 @@ class Protocol(RuleBasedStateMachine):
             self.operators.append(operator)
 
     @precondition(lambda self: self.operators)
-    @rule(steps=st.lists(st.tuples(st.integers(0, 1), fates), min_size=1, max_size=12))
+    @rule(steps=st.lists(st.tuples(st.integers(0, 2), fates), min_size=1, max_size=12))
     def operators_go_on(self, steps: list[tuple[int, Fate]]) -> None:
         for which, fate in steps:
             if not self.operators:
@@ -145,7 +158,7 @@ class Protocol(RuleBasedStateMachine):
     def teardown(self) -> None:
         while self.operators:
             self.an_operator_comes_to_its_end()
-        recover(self.world)
+        recover(self.world, self.mapped)
         done = self.world.executed() + self.world.ended()
         meant = self.world.meant()
         # Given up, and recorded so: what was refused, and what Databricks skipped again and again.
@@ -194,3 +207,43 @@ def test_every_call_may_end_in_every_way(fate: Fate) -> None:
         assert world.executed() == world.meant() and len(world.executed()) == 1
         calls += 1
     assert calls > 12, "the operator was never stopped"
+
+
+@pytest.mark.parametrize("fate", BROKEN)
+@pytest.mark.parametrize("form", ["the plan", "the task", "the task's new attempt"])
+@pytest.mark.parametrize("next_form", ["mapped", "one task"])
+def test_every_call_of_the_mapped_form_may_end_in_every_way(fate: Fate, form: str, next_form: str) -> None:
+    """And the other form may go on from there."""
+    calls = 0
+    while True:
+        world = mapped({"directory": "/in/a", "workflow_name": "load", "active_ind": "Y"})
+        operator = _begun(world, form)
+        for _ in range(calls):
+            if not operator.ended:
+                operator.step(Fate.DONE)
+        if operator.ended:
+            break
+        operator.step(fate)
+        while not operator.ended:
+            operator.step(Fate.DONE)
+        recover(world, next_form == "mapped")
+        if form == "the task's new attempt":
+            ended(RunTask(world, world.handed_out[0], again=True))
+            recover(world, next_form == "mapped")
+            assert [run.result for run in world.runs.values()] == ["FAILED", "SUCCESS"]
+        assert world.executed() == world.meant() and len(world.executed()) == 1
+        calls += 1
+    assert calls > {"the plan": 8, "the task": 3, "the task's new attempt": 6}[form], "it was never stopped"
+
+
+def _begun(world: World, form: str) -> Operator:
+    """An operator of the mapped form, before its first call."""
+    if form == "the plan":
+        return Operator(world, last_try=False, hand_out=2)
+    ended(Operator(world, last_try=True, hand_out=2))
+    (trigger_id,) = world.handed_out
+    if form == "the task":
+        return RunTask(world, trigger_id, last_try=False)
+    ended(RunTask(world, trigger_id))
+    world.runs[trigger_id] = replace(world.runs[trigger_id], state="TERMINATED", result="FAILED")
+    return RunTask(world, trigger_id, last_try=False, again=True)
