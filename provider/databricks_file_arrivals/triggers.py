@@ -123,7 +123,8 @@ class RunsTrigger(BaseTrigger):
     looked at.
 
     The event's payload is {"state": "ended" | "timeout" | "error", "message": text, "retryable": whether
-    waiting again may help}. What became of the runs it does not say: who waited looks at them.
+    waiting again may help, "deadline": its own}. What became of the runs it does not say: who waited looks at
+    them.
 
     :param run_ids: the runs, however many: they are polled together
     :param databricks_conn_id: the connection, of type `databricks`
@@ -206,10 +207,10 @@ class RunsTrigger(BaseTrigger):
         left, gone = self._awaited.left, self._awaited.gone
         if not left:
             missing = f"; deleted, or not to be seen any more: {listed(gone)}" if gone else ""
-            return _of_runs("ended", f"{len(self.run_ids)} runs are over{missing}")
+            return self._said("ended", f"{len(self.run_ids)} runs are over{missing}")
         going = f"{len(left)} of {len(self.run_ids)} runs have not ended, as far as is known: {listed(left)}"
         if failed is not None and self._failures >= (_FAILED_POLLS if failed.retryable else _BELIEVED):
-            return _of_runs(
+            return self._said(
                 "error",
                 f"{failed}\n{going}. They go on by themselves. Once this is mended clear the task: it waits "
                 "for them again and starts none of them anew.",
@@ -217,8 +218,12 @@ class RunsTrigger(BaseTrigger):
             )
         if deadline is not None and datetime.now(timezone.utc) >= deadline:
             why = f" (the last poll failed: {failed})" if failed else ""
-            return _of_runs("timeout", f"{going}, at {self.deadline}{why}")
+            return self._said("timeout", f"{going}, at {self.deadline}{why}")
         return None
+
+    def _said(self, state: str, message: str, *, retryable: bool = True) -> TriggerEvent:
+        said = {"state": state, "message": message, "retryable": retryable, "deadline": self.deadline}
+        return TriggerEvent(said)  # type: ignore[no-untyped-call]  # Airflow has no annotation there
 
     async def on_kill(self) -> None:
         """Cancel the runs that have not ended, many at a time and within Airflow's time for it.
@@ -247,7 +252,3 @@ class RunsTrigger(BaseTrigger):
                 self.log.warning("not all runs could be cancelled within %.0f s", _KILL_SECONDS)
         if left:
             self.log.warning("these runs may go on; cancel them in the workspace: %s", listed(left))
-
-
-def _of_runs(state: str, message: str, *, retryable: bool = True) -> TriggerEvent:
-    return TriggerEvent({"state": state, "message": message, "retryable": retryable})  # type: ignore[no-untyped-call]  # as above
