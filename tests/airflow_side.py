@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import uuid
@@ -177,15 +178,18 @@ DECLARED = ("trigger_id", "log_table", "directory", "file_count")
 
 @pytest.fixture(scope="session")
 def new_job(admin: WorkspaceClient, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., int]:
-    """Makes jobs that do nothing; the principal may start them unless `level` says less."""
-    script: Path = tmp_path_factory.mktemp("jobs") / "nothing.py"
-    script.write_text("pass\n")
+    """Makes jobs that do nothing, or what `source` says; the principal may start them unless `level` says
+    less."""
+    folder: Path = tmp_path_factory.mktemp("jobs")
 
     def make(
         name: str,
         level: JobPermissionLevel | None = JobPermissionLevel.CAN_MANAGE_RUN,
         declared: tuple[str, ...] = DECLARED,
+        source: str = "pass\n",
     ) -> int:
+        script = folder / f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.py"
+        script.write_text(source)
         job = admin.jobs.create(
             name=name,
             tasks=[Task(task_key="t", spark_python_task=SparkPythonTask(python_file=str(script)))],
@@ -201,6 +205,15 @@ def new_job(admin: WorkspaceClient, tmp_path_factory: pytest.TempPathFactory) ->
         return job.job_id
 
     return make
+
+
+def fails_when_there_is(path: Path) -> str:
+    """The source of a job that runs until a file is there, and then fails."""
+    return f"""import os, time
+while not os.path.exists({str(path)!r}):
+    time.sleep(0.05)
+raise SystemExit(3)
+"""
 
 
 @pytest.fixture(scope="session")

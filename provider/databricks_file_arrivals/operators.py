@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 
 from databricks_file_arrivals.compat import (
@@ -12,19 +12,25 @@ from databricks_file_arrivals.compat import (
     BaseOperator,
     Context,
     max_map_length,
+    run_began,
 )
 from databricks_file_arrivals.core.errors import BadInput, FileArrivalsError
+from databricks_file_arrivals.core.outcomes import LogRow
 from databricks_file_arrivals.core.signals import ConsumerPointer, SignalVolume
 from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFIX, Names
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
+from databricks_file_arrivals.triggers import RunsTrigger
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog
+from databricks_file_arrivals.workspace.awaiting import Standing, Waiting
 from databricks_file_arrivals.workspace.claims import Claimer, Options
 from databricks_file_arrivals.workspace.exchange import run
 from databricks_file_arrivals.workspace.files import write_file
 from databricks_file_arrivals.workspace.jobs import STARTS_PER_SECOND, JobsApi
-from databricks_file_arrivals.workspace.ledger import Ledger
+from databricks_file_arrivals.workspace.ledger import Ledger, Requested
 from databricks_file_arrivals.workspace.requests import OneRequest
 from databricks_file_arrivals.workspace.starts import Report
+
+_CLOCKS_APART = timedelta(hours=1)  # Airflow's and the warehouse's, at most
 
 
 class _RequestsOperator(BaseOperator):
@@ -62,14 +68,17 @@ class _RequestsOperator(BaseOperator):
     def _options(self, context: Context, **more: Any) -> Options:
         """How this try works, and what its rows say of who wrote them."""
         ti = context["ti"]
-        stamp = {
+        given = {"consumer": self.consumer, "log_table": self.log_table, **more}
+        return Options(last_try=ti.try_number > ti.max_tries, stamp=self._stamp(context), **given)
+
+    def _stamp(self, context: Context) -> dict[str, Any]:
+        ti = context["ti"]
+        return {
             "dag_id": ti.dag_id,
             "dag_run_id": ti.run_id,
             "task_id": ti.task_id,
             "try_number": ti.try_number,
         }
-        given = {"consumer": self.consumer, "log_table": self.log_table, **more}
-        return Options(last_try=ti.try_number > ti.max_tries, stamp=stamp, **given)
 
 
 class _ClaimingOperator(_RequestsOperator):
@@ -138,7 +147,107 @@ class _ClaimingOperator(_RequestsOperator):
             )
 
 
-class TriggerWorkflowsOperator(_ClaimingOperator):
+class _WaitingOperator(_RequestsOperator):
+    """An operator that may wait until the runs of its requests have ended: in the triggerer, without a worker
+    slot, by one trigger for all of them."""
+
+    def __init__(
+        self,
+        *,
+        wait_for_completion: bool = False,
+        completion_timeout: timedelta | None = None,
+        poll_interval: float = 30.0,
+        cancel_on_kill: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.wait_for_completion = wait_for_completion
+        self.completion_timeout = completion_timeout
+        self.poll_interval = poll_interval
+        self.cancel_on_kill = cancel_on_kill
+
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Look at the runs, record what became of them, and end the task accordingly.
+
+        All of it is read from the log and from the Jobs API; the trigger only says when to look.
+        """
+        if event["state"] == "error":
+            raise (AirflowException if event["retryable"] else AirflowFailException)(event["message"])
+        over = event["state"] == "ended"
+        with airflow_errors():
+            waiting = self._waiting(context)
+            standing = waiting.look(over=over)
+        if over and standing.going:  # one that is under repair
+            self._defer(standing, event["deadline"])
+        _fail_unless_succeeded(standing, "" if over else event["message"])
+        return self._result(waiting.report)
+
+    def _wait(self, standing: Standing, report: Report) -> dict[str, Any]:
+        """Go on when the runs have ended."""
+        if standing.going:
+            timeout = self.completion_timeout
+            self._defer(standing, (datetime.now(timezone.utc) + timeout).isoformat() if timeout else None)
+        _fail_unless_succeeded(standing)
+        return self._result(report)
+
+    def _defer(self, standing: Standing, deadline: str | None) -> None:
+        going = standing.going
+        run_ids = [row.started_run_id for row in going if row.started_run_id is not None]
+        started = [row.job_trigger_time for row in going if row.job_trigger_time is not None]
+        self.log.info("waiting for %d runs, until %s", len(run_ids), deadline or "they have ended")
+        self.defer(
+            trigger=RunsTrigger(
+                run_ids=run_ids,
+                databricks_conn_id=self.databricks_conn_id,
+                since=min(started).isoformat() if len(started) == len(going) else None,
+                deadline=deadline,
+                poll_interval=self.poll_interval,
+                cancel_on_kill=self.cancel_on_kill,
+            ),
+            method_name="resume",
+        )
+
+    def _waiting(self, context: Context) -> Waiting:
+        """What this task waits for, as the log has it now."""
+        hook = self._hook()
+        ledger = Ledger(hook, Names.of(self.log_table))
+        return Waiting(ledger, self._jobs(hook), self._options(context), self._requested(ledger, context))
+
+    def _jobs(self, hook: FileArrivalsHook) -> JobsApi:
+        return JobsApi(hook)
+
+    def _requested(self, ledger: Ledger, context: Context) -> Requested:
+        """The rows of the requests that this task waits for."""
+        raise NotImplementedError
+
+    def _result(self, report: Report) -> dict[str, Any]:
+        """What the task returns when all of its runs have succeeded: of a report of all its requests."""
+        raise NotImplementedError
+
+
+def _fail_unless_succeeded(standing: Standing, timed_out: str = "") -> None:
+    """Fail the task for every run that has not succeeded, now that all of them are recorded."""
+    lines = [f"{_of(row)}: {row.error or row.status}" for row in standing.unsuccessful]
+    lines += [f"{_of(row)}: run {row.started_run_id} goes on" for row in standing.going]
+    retryable = bool(lines)
+    lines += [f"{_of(row)}: not started: {row.error or row.status}" for row in standing.not_started]
+    lines += [
+        f"{_of(row)}: run {row.started_run_id} was deleted, or may not be seen any more. It is not started "
+        f"again by itself: replay the request {row.trigger_id} if it is to be"
+        for row in standing.lost
+    ]
+    if lines:
+        kind = AirflowException if retryable else AirflowFailException
+        succeeded = len(standing.rows) - len(lines)
+        what = f"completion_timeout: {timed_out}" if timed_out else f"{succeeded} runs succeeded"
+        raise kind("\n  ".join([f"{what}; {len(lines)} did not succeed:", *lines[:20]]))
+
+
+def _of(row: LogRow) -> str:
+    return f"{row.workflow_name} for {row.directory}"
+
+
+class TriggerWorkflowsOperator(_ClaimingOperator, _WaitingOperator):
     """Finishes the last claim, plans what has arrived since, claims it, starts the workflows and records
     them.
 
@@ -164,6 +273,11 @@ class TriggerWorkflowsOperator(_ClaimingOperator):
     :param starts_per_second: how many runs are started in a second at most; None or 0 for as many as
         `connections` allow. The workspace's own limit, 20 a second, counts all clients together
     :param give_up_after: for how long a start that failed is tried again
+    :param wait_for_completion: end when the runs have ended, and fail when one has failed: Airflow's retry
+        then runs it again. It waits in the triggerer, for all that this task of this DAG run has started
+    :param completion_timeout: how long one try waits at most; what is still running then is left running
+    :param poll_interval: seconds between two looks at the runs
+    :param cancel_on_kill: cancel the runs when a person ends or clears the waiting task (Airflow 3.3)
     """
 
     def __init__(
@@ -176,6 +290,11 @@ class TriggerWorkflowsOperator(_ClaimingOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Do all that is due, and return what was done."""
         report = self.start(context)
+        if self.wait_for_completion and not self.only_plan:
+            with airflow_errors():
+                waiting = self._waiting(context)
+                standing = waiting.run_again() if context["ti"].try_number > 1 else waiting.standing()
+            return self._wait(standing, waiting.report)
         _fail_at_end(report)
         return report.as_dict()
 
@@ -183,6 +302,17 @@ class TriggerWorkflowsOperator(_ClaimingOperator):
         """Do all that is due; the report's outcomes are the requests, each in its newest state."""
         with airflow_errors():
             return self._claim(context, self.connections, self.starts_per_second)
+
+    def _jobs(self, hook: FileArrivalsHook) -> JobsApi:
+        return JobsApi(hook, self.connections, self.starts_per_second)
+
+    def _requested(self, ledger: Ledger, context: Context) -> Requested:
+        task = {key: value for key, value in self._stamp(context).items() if key != "try_number"}
+        return ledger.of_task(self.consumer, task, run_began(context) - _CLOCKS_APART)
+
+    def _result(self, report: Report) -> dict[str, Any]:
+        of_the_plan = ("mapping_problems",)  # it may be another process that planned
+        return {key: value for key, value in report.as_dict().items() if key not in of_the_plan}
 
 
 class PlanRequestsOperator(_ClaimingOperator):
@@ -238,7 +368,7 @@ class PlanRequestsOperator(_ClaimingOperator):
             return self._claim(context, hand_out=max(min(self.max_requests, max_map_length()), 1))
 
 
-class RunWorkflowOperator(_RequestsOperator):
+class RunWorkflowOperator(_WaitingOperator):
     """Starts the workflow of one request, which a PlanRequestsOperator has planned, and records it.
 
     The request's row says all of it: which job, with which parameters, by which token. So the run is started
@@ -252,6 +382,11 @@ class RunWorkflowOperator(_RequestsOperator):
     :param databricks_conn_id: the connection, of type `databricks`
     :param warehouse_id: the SQL warehouse; without it the one of the connection's extra `http_path`
     :param map_index_template: what the mapped task is called in Airflow's screens
+    :param wait_for_completion: end when the run has ended, and fail when it has failed: Airflow's retry then
+        runs it again. It waits in the triggerer
+    :param completion_timeout: how long one try waits at most; what is still running then is left running
+    :param poll_interval: seconds between two looks at the run
+    :param cancel_on_kill: cancel the run when a person ends or clears the waiting task (Airflow 3.3)
     """
 
     template_fields: Sequence[str] = (*_RequestsOperator.template_fields, "request")
@@ -273,7 +408,15 @@ class RunWorkflowOperator(_RequestsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Start the workflow unless it has a run, and return what became of it."""
         report = self.start(context)
+        if self.wait_for_completion:
+            return self._wait(Standing(report.outcomes), report)
         _fail_at_end(report)
+        return self._result(report)
+
+    def _requested(self, ledger: Ledger, context: Context) -> Requested:
+        return ledger.request(self._trigger_id())
+
+    def _result(self, report: Report) -> dict[str, Any]:
         (row,) = report.outcomes
         return {"trigger_id": row.trigger_id, "status": row.status.value, "run_id": row.started_run_id}
 

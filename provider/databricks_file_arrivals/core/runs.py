@@ -21,6 +21,9 @@ TERMINATING says nothing of that: a run that is dropped from the queue passes it
 
 ENDED = frozenset({"TERMINATED", "SKIPPED", "INTERNAL_ERROR"})
 
+KNOWN = QUEUED | EXECUTING | ENDED | {"TERMINATING"}
+"""All states that Databricks had when this was written."""
+
 SUCCEEDED = frozenset({"SUCCESS", "SUCCESS_WITH_FAILURES"})
 """The second: a task failed, and the job's own conditions made up for it."""
 
@@ -82,6 +85,11 @@ class Run:
     def executing(self) -> bool:
         """It has begun and has not ended."""
         return self.state in EXECUTING
+
+    @property
+    def known(self) -> bool:
+        """Whether its state is one that this version has heard of."""
+        return self.state in KNOWN
 
     @property
     def ended(self) -> bool:

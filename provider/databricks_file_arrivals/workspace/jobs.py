@@ -4,7 +4,7 @@ https://docs.databricks.com/api/workspace/jobs"""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 
@@ -81,7 +81,7 @@ class JobsApi:
         among them; one that has not ended after all is, and says so.
         """
         started = {row.started_run_id: row for row in rows if row.started_run_id is not None}
-        found = run(_sweep_ended(started), self._client.call)
+        found = run(completed_among(started, _completed(started.values())), self._client.call)
         rest = [_run(run_id) for run_id in started if run_id not in found]
         got = _raised(run_all(rest, self._client.call, self._connections))
         return found | {each.run_id: each for each in got if each is not None}
@@ -214,16 +214,48 @@ def _told(found: Mapping[str, Any]) -> dict[str, str]:
     return {p["name"]: p.get("value") or p.get("default", "") for p in found.get("job_parameters") or ()}
 
 
+_ACTIVE: Mapping[str, Any] = {"active_only": "true", "run_type": "JOB_RUN", "limit": _RUNS_PAGE}
+
+
 def _active_runs() -> Exchange[dict[int, Run]]:
-    query = {"active_only": "true", "run_type": "JOB_RUN", "limit": _RUNS_PAGE}
-    runs = yield from _pages("runs/list", query, "runs")
+    runs = yield from _pages("runs/list", _ACTIVE, "runs")
     return {each.run_id: each for each in map(Run.read, runs)}
+
+
+def active_among(
+    run_ids: Collection[int], since: datetime | None, most: int
+) -> Exchange[tuple[dict[int, Run], int]]:
+    """Those of the runs that the list of active ones holds, and how many of its pages that took.
+
+    The list is read until all are found, and no further than `most` pages. `since`: when the first of them
+    was started, at the earliest.
+    """
+    found: dict[int, Run] = {}
+    query = {**_ACTIVE, **_from(since)}
+    token: str | None = ""
+    pages = 0
+    while token is not None and pages < most and len(found) < len(run_ids):
+        page, token = yield from _page("runs/list", query, token)
+        pages += 1
+        runs = map(Run.read, page.get("runs") or ())
+        found |= {each.run_id: each for each in runs if each.run_id in run_ids}
+    return found, pages
+
+
+def get_run(run_id: int) -> Exchange[Run]:
+    """One run. Raises Refused if there is none, or none to see."""
+    return Run.read((yield Call("GET", f"{JOBS}/runs/get", {"run_id": run_id})))
+
+
+def cancel_run(run_id: int) -> Exchange[None]:
+    """Ask for the end of a run; one that has ended stays as it is."""
+    yield Call("POST", f"{JOBS}/runs/cancel", {"run_id": run_id}, repeatable=True)
 
 
 def _run(run_id: int) -> Exchange[Run | None]:
     """One run, or None if there is none, or none to see."""
     try:
-        return Run.read((yield Call("GET", f"{JOBS}/runs/get", {"run_id": run_id})))
+        return (yield from get_run(run_id))
     except Refused:
         return None
 
@@ -231,32 +263,39 @@ def _run(run_id: int) -> Exchange[Run | None]:
 _VAIN = 4  # for so many runs that are left to find, one page may turn out to hold none
 
 
-def _sweep_ended(started: Mapping[int, LogRow]) -> Exchange[dict[int, Run]]:
+def completed_among(run_ids: Collection[int], query: Mapping[str, Any]) -> Exchange[dict[int, Run]]:
     """Those of the runs that the list of completed ones holds, as far as its pages cost less than to ask for
     each of the others."""
     found: dict[int, Run] = {}
     vain = 0
     token: str | None = ""
-    query = _completed(started.values())
-    while token is not None and len(started) - len(found) > _VAIN * vain and len(started) > 1:
+    while token is not None and len(run_ids) - len(found) > _VAIN * vain and len(run_ids) > 1:
         page, token = yield from _page("runs/list", query, token)
         runs = [Run.read(entry) for entry in page.get("runs") or ()]
-        fresh = {each.run_id: each for each in runs if each.run_id in started and each.run_id not in found}
+        fresh = {each.run_id: each for each in runs if each.run_id in run_ids and each.run_id not in found}
         vain += not fresh
         found |= fresh
     return found
 
 
+def completed(since: datetime | None) -> dict[str, Any]:
+    """The query for completed runs that were started after `since`."""
+    return {"completed_only": "true", "run_type": "JOB_RUN", "limit": _RUNS_PAGE, **_from(since)}
+
+
 def _completed(rows: Iterable[LogRow]) -> dict[str, Any]:
     """The query for completed runs that these may be among."""
-    query: dict[str, Any] = {"completed_only": "true", "run_type": "JOB_RUN", "limit": _RUNS_PAGE}
     times = [row.job_trigger_time for row in rows]
+    known = [time for time in times if time is not None]
+    query = completed(min(known) if known and len(known) == len(times) else None)
     jobs = {row.job_id for row in rows}
-    if times and None not in times:
-        query["start_time_from"] = _ms(min(time for time in times if time is not None) - _SKEW)
     if len(jobs) == 1 and None not in jobs:
         query["job_id"] = jobs.pop()
     return query
+
+
+def _from(since: datetime | None) -> dict[str, Any]:
+    return {} if since is None else {"start_time_from": _ms(since - _SKEW)}
 
 
 def _ms(time: datetime) -> int:

@@ -31,6 +31,9 @@ FAILING = (Status.ERROR, Status.NOT_RUN)
 ENDED = (Status.NOT_RUN, Status.FAILED, Status.SUCCEEDED)
 """States of runs that are over."""
 
+TAKEN_ON = (Status.PLANNED, Status.TRIGGERED)
+"""What a task writes of the requests that it has to do with: it planned them, or started them."""
+
 _PAGE = 500  # rows of one read; each may name many directories
 _STATUSES = frozenset(status.value for status in Status)  # rows of another status are of a newer version
 
@@ -168,6 +171,34 @@ WHERE l.epoch = :epoch""",
         )
         found = tuple(read_log_row(r) for r in rows if r["status"] in _STATUSES)
         return Requested(found, rows[0]["now"] if rows else None)
+
+    def of_task(self, consumer: str, task: Mapping[str, str], since: datetime) -> Requested:
+        """All rows of the requests that a task of a DAG run has planned or started, in whatever try, of
+        claims that are closed. `task` has its dag_id, dag_run_id and task_id; nothing of it is older than
+        `since`."""
+        mine = (
+            f"consumer = :consumer AND recorded_at >= :since AND status IN ({_quoted(TAKEN_ON)}) "
+            "AND dag_id = :dag_id AND dag_run_id = :dag_run_id AND task_id = :task_id"
+        )
+        log, bound = self.names.log.sql, {**task, "consumer": consumer, "since": since}
+        (found,) = self._query(
+            "SELECT min(epoch) AS first, max(epoch) AS up_to, current_timestamp() AS now "
+            f"FROM {log} WHERE {mine}",
+            bound,
+        )
+        if found["first"] is None:
+            return Requested((), found["now"])
+        same = " AND ".join(f"l.{column} <=> r.{column}" for column in REQUEST)
+        within = "epoch >= :first AND epoch <= :up_to AND consumer = :consumer"
+        rows = self._log_rows(
+            f"""SELECT l.* FROM {log} l LEFT SEMI JOIN (
+  SELECT DISTINCT {", ".join(REQUEST)} FROM {log} WHERE {mine}
+) r ON {same} WHERE {within} AND claim_id IN (
+  SELECT claim_id FROM {log} WHERE {within} AND status = '{Status.CLAIMED}'
+)""",
+            {**bound, "first": found["first"], "up_to": found["up_to"]},
+        )
+        return Requested(tuple(rows), found["now"])
 
     def last_starts(self, consumer: str, rule_ids: Iterable[str], since: datetime) -> dict[RunKey, datetime]:
         """When each of these rules last started a run for each directory, if that was after `since`."""

@@ -75,7 +75,7 @@ def test_what_the_words_mean(answer: dict[str, Any], holds: set[str]) -> None:
     "answer", [old("LEVITATING"), new("LEVITATING"), {"run_id": 7}, {"run_id": 7, "state": None}]
 )
 def test_a_state_that_is_not_known_is_waited_for_and_named(answer: dict[str, Any]) -> None:
-    assert words(answer) == set()
+    assert words(answer) == set() and not Run.read(answer).known
     assert str(Run.read(answer)) in ("run 7 is LEVITATING", "run 7 is no state")
 
 
@@ -86,6 +86,7 @@ def test_every_state_that_the_sdk_knows_is_one_of_queued_executing_and_ended(
     for answer in (old(state.value), new(state.value)):
         expected = 0 if state.value == "TERMINATING" else 1  # it says nothing of whether it has begun
         assert len(words(answer) & {"queued", "executing", "ended"}) == expected
+        assert Run.read(answer).known
 
 
 def test_the_newer_words_count_where_both_are_there() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from databricks_file_arrivals.core.errors import (
     ClaimContended,
@@ -30,8 +30,9 @@ from databricks_file_arrivals.core.routing import Router
 from databricks_file_arrivals.core.runs import Run
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog, Batch
+from databricks_file_arrivals.workspace.awaiting import Waiting
 from databricks_file_arrivals.workspace.claims import Claimer, Options
-from databricks_file_arrivals.workspace.ledger import ENDED, FAILING, Consumer, Ledger, Requested
+from databricks_file_arrivals.workspace.ledger import ENDED, FAILING, TAKEN_ON, Consumer, Ledger, Requested
 from databricks_file_arrivals.workspace.requests import OneRequest
 from tests.databricks_file_arrivals.core.planned import (
     NOON,
@@ -201,6 +202,21 @@ class MemoryLedger(Ledger):
                 if (r.claim_id, r.place) in places or (r.status is Status.CLAIMED and r.claim_id in claims)
             )
             return Requested(tuple(found), self._world.now)
+
+        return self._call(read)
+
+    def of_task(self, consumer: str, task: Mapping[str, str], since: datetime) -> Requested:
+        def read() -> Requested:
+            mine = {
+                (r.claim_id, r.place)
+                for r in self._world.rows
+                if r.status in TAKEN_ON
+                and all(getattr(r, key) == value for key, value in task.items())
+                and (r.recorded_at or since) >= since
+            }
+            closed = self._world.closed()
+            rows = (r for r in self._world.rows if r.claim_id in closed and (r.claim_id, r.place) in mine)
+            return Requested(tuple(rows), self._world.now)
 
         return self._call(read)
 
@@ -414,6 +430,30 @@ class RunTask(Operator):
             clock=lambda: 0.0,
         )
         task.run(self._trigger_id, again=self._again)
+
+
+class WaitingTask(Operator):
+    """A try of a task that claims, waits and records, stopped at each of its calls. With `again` it is not
+    the first one."""
+
+    TASK: ClassVar[Mapping[str, str]] = {"dag_id": "d", "dag_run_id": "r", "task_id": "t"}
+
+    def __init__(self, world: World, last_try: bool, again: bool = False) -> None:
+        self._again = again
+        super().__init__(world, last_try)
+
+    def _work(self) -> None:
+        self._options = replace(self._options, stamp=self.TASK)
+        super()._work()
+        if self._again:
+            self._waiting().run_again()
+        self._waiting().look(over=False)  # however far the runs are by then
+
+    def _waiting(self) -> Waiting:
+        ledger = MemoryLedger(self._world, self)
+        found = ledger.of_task(CONSUMER, self.TASK, NOON - timedelta(days=1))
+        jobs = MemoryJobs(self._world, self)
+        return Waiting(ledger, jobs, self._options, found, clock=lambda: 0.0)
 
 
 EXPECTED_ERRORS = (Died, ClaimContended, LedgerError, StatementFailed, WorkspaceUnavailable)

@@ -25,6 +25,7 @@ from tests.databricks_file_arrivals.workspace.in_memory import (
     Fate,
     Operator,
     RunTask,
+    WaitingTask,
     World,
     ended,
     finish,
@@ -105,6 +106,13 @@ class Protocol(RuleBasedStateMachine):
         """Of whatever was handed out at any time: some twice, some never."""
         newest = self.world.handed_out[::-1]
         self._keep(RunTask(self.world, newest[which % len(newest)], last_try, again))
+
+    @precondition(lambda self: len(self.operators) < 3)
+    @rule(last_try=st.booleans(), again=st.booleans())
+    def a_task_that_waits_starts(self, last_try: bool, again: bool) -> None:
+        """The first try or a later one, whatever has become of the runs of those before."""
+        self.mapped = False
+        self._keep(WaitingTask(self.world, last_try, again))
 
     def _keep(self, operator: Operator) -> None:
         if operator.ended:
@@ -234,6 +242,35 @@ def test_every_call_of_the_mapped_form_may_end_in_every_way(fate: Fate, form: st
         assert world.executed() == world.meant() and len(world.executed()) == 1
         calls += 1
     assert calls > {"the plan": 8, "the task": 3, "the task's new attempt": 6}[form], "it was never stopped"
+
+
+@pytest.mark.parametrize("fate", BROKEN)
+def test_every_call_of_a_retry_after_a_failed_run_may_end_in_every_way(fate: Fate) -> None:
+    calls = 0
+    while True:
+        world = mapped({"directory": "/in/a", "workflow_name": "load", "active_ind": "Y"})
+        ended(WaitingTask(world, last_try=False))
+        (first,) = world.runs
+        world.runs[first] = replace(world.runs[first], state="TERMINATED", result="FAILED")
+        retry = WaitingTask(world, last_try=False, again=True)
+        for _ in range(calls):
+            if not retry.ended:
+                retry.step(Fate.DONE)
+        if retry.ended:
+            break
+        retry.step(fate)
+        while not retry.ended:
+            retry.step(Fate.DONE)
+        for effect in world.late:
+            effect()
+        ended(WaitingTask(world, last_try=False, again=True))
+        assert len(world.runs) == 2, "while the second attempt may run there is no third one"
+        recover(world)
+        ended(WaitingTask(world, last_try=True, again=True))
+        assert [run.result for run in world.runs.values()] == ["FAILED", "SUCCESS"]
+        assert [r.status for r in latest(world.rows).values()] == [Status.SUCCEEDED]
+        calls += 1
+    assert calls > 12, "the retry was never stopped"
 
 
 def _begun(world: World, form: str) -> Operator:

@@ -1,0 +1,156 @@
+"""Tasks that wait until their runs have ended, of both forms, in DAG runs of real Airflow."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from databricks.sdk import WorkspaceClient
+
+import databricks_file_arrivals.triggers as triggers
+from tests.airflow_side import Log, fails_when_there_is
+from tests.conftest import DAG_FOLDERS
+
+SOURCE = """
+from datetime import datetime, timedelta
+from airflow.sdk import DAG
+from databricks_file_arrivals.operators import (
+    PlanRequestsOperator, RunWorkflowOperator, TriggerWorkflowsOperator,
+)
+
+LOG, MAPPING = {log_table!r}, {mapping!r}
+WAITS = dict(wait_for_completion=True, poll_interval=0.3, retries=1, retry_delay=timedelta(0))
+WAITS |= {changes!r}
+with DAG({dag_id!r}, schedule=None, start_date=datetime(2026, 1, 1)):
+    {tasks}
+"""
+ONE_TASK = 'TriggerWorkflowsOperator(task_id="start", log_table=LOG, workflow_mapping_table=MAPPING, **WAITS)'
+MAPPED = """plan = PlanRequestsOperator(task_id="plan", log_table=LOG, workflow_mapping_table=MAPPING)
+    RunWorkflowOperator.partial(task_id="start", log_table=LOG, **WAITS).expand(request=plan.output)"""
+
+
+@pytest.fixture
+def run_dag(
+    airflow_db: str, new_log: Callable[[], Log], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Log, list[Any]]]:
+    """Runs a DAG on a new log with one file for each workflow: the log, and the task instances in order."""
+    monkeypatch.setattr(triggers, "FIRST_LOOK", 0.3)
+
+    def run(tasks: str, *workflows: str, **changes: Any) -> tuple[Log, list[Any]]:
+        log = new_log()
+        log.map(*((f"/in/{number}", name, "Y") for number, name in enumerate(workflows)))
+        log.land({f"/in/{number}": 1 for number in range(len(workflows))})
+        source = SOURCE.format(
+            tasks=tasks,
+            dag_id=f"waits_{log.names.log.parts[1]}",
+            log_table=str(log.names.log),
+            mapping=str(log.names.mapping),
+            changes=changes,
+        )
+        file = DAG_FOLDERS["written"] / "waits.py"
+        file.write_text(source)
+        (dag,) = DagBag(file).dags.values()
+        found = dag.test(logical_date=datetime.now(timezone.utc)).get_task_instances()
+        return log, sorted((ti for ti in found if ti.task_id == "start"), key=lambda ti: int(ti.map_index))
+
+    return run
+
+
+@pytest.fixture
+def flaky(new_job: Callable[..., int], tmp_path: Path) -> str:
+    """A workflow whose first run fails."""
+    source = f"import os\nif not os.path.exists({str(tmp_path / 'tried')!r}):\n"
+    source += f"    open({str(tmp_path / 'tried')!r}, 'w')\n    raise SystemExit(3)\n"
+    new_job(f"flaky {tmp_path.name}", source=source)
+    return f"flaky {tmp_path.name}"
+
+
+def history(log: Log) -> list[tuple[str, int, str, int]]:
+    """What the log has of the runs: workflow, attempt, status, and the try that wrote it."""
+    rows = log.hook.query(
+        f"SELECT split(workflow_name, ' ')[0] AS name, attempt, status, try_number FROM {log.names.log.sql} "
+        "WHERE trigger_id IS NOT NULL ORDER BY name, recorded_at"
+    )
+    return [(r["name"], r["attempt"], r["status"], r["try_number"]) for r in rows]
+
+
+FLAKY = [
+    ("flaky", 1, "PLANNED", 1),
+    ("flaky", 1, "TRIGGERED", 1),
+    ("flaky", 1, "FAILED", 1),
+    ("flaky", 2, "PLANNED", 2),
+    ("flaky", 2, "TRIGGERED", 2),
+    ("flaky", 2, "SUCCEEDED", 2),
+]
+
+
+def test_one_task_waits_for_all_and_its_retry_runs_again_what_has_failed(
+    run_dag: Callable[..., tuple[Log, list[Any]]], jobs: dict[str, int], flaky: str
+) -> None:
+    log, (task,) = run_dag(ONE_TASK, "alpha", flaky)
+    assert task.state == "success" and task.try_number == 2
+    alpha = [("alpha", 1, status, 1) for status in ("PLANNED", "TRIGGERED", "SUCCEEDED")]
+    assert history(log) == alpha + FLAKY
+    assert task.xcom_pull("start") == {"epoch": 1, "files": 2, "succeeded": 2}
+
+
+def test_each_mapped_task_waits_for_its_run_and_its_retry_runs_it_again(
+    run_dag: Callable[..., tuple[Log, list[Any]]], jobs: dict[str, int], flaky: str
+) -> None:
+    log, tasks = run_dag(MAPPED, "alpha", flaky)
+    assert [(task.state, task.try_number) for task in tasks] == [("success", 1), ("success", 2)]
+    assert [row[:3] for row in history(log) if row[0] == "flaky"] == [row[:3] for row in FLAKY]
+
+
+@pytest.mark.parametrize("form", [ONE_TASK, MAPPED])
+def test_what_is_deleted_or_late_is_named_and_never_started_a_second_time(
+    run_dag: Callable[..., tuple[Log, list[Any]]],
+    admin: WorkspaceClient,
+    new_job: Callable[..., int],
+    tmp_path: Path,
+    form: str,
+) -> None:
+    gone, slow = f"gone {tmp_path.name}", f"slow {tmp_path.name}"
+    gone_id = new_job(gone, source=fails_when_there_is(tmp_path / "never"))
+    ends = f"import os, time\nwhile not os.path.exists({str(tmp_path / 'now')!r}):\n    time.sleep(0.05)\n"
+    slow_id = new_job(slow, source=ends)
+
+    def runs(job_id: int) -> list[int]:
+        return [int(run.run_id or 0) for run in admin.jobs.list_runs(job_id=job_id)]
+
+    def person() -> None:
+        """Deletes one run, and lets the other one end after the first try has waited long enough."""
+        deadline = time.monotonic() + 90
+        while not (runs(gone_id) and runs(slow_id)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        (run_id,) = runs(gone_id)
+        admin.jobs.cancel_run_and_wait(run_id)
+        admin.jobs.delete_run(run_id)
+        time.sleep(6)
+        (tmp_path / "now").touch()
+
+    acts = threading.Thread(target=person)
+    acts.start()
+    log, tasks = run_dag(form, gone, slow, completion_timeout=timedelta(seconds=5), retries=3)
+    acts.join()
+    assert len(runs(slow_id)) == 1 and not runs(gone_id)
+    found = {row[:3] for row in history(log)}
+    assert found == {
+        ("gone", 1, "PLANNED"),
+        ("gone", 1, "TRIGGERED"),
+        ("slow", 1, "PLANNED"),
+        ("slow", 1, "TRIGGERED"),
+        ("slow", 1, "SUCCEEDED"),
+    }
+    *_, last = tasks
+    if form == ONE_TASK:
+        assert last.state == "failed" and 2 <= last.try_number <= 3
+    else:
+        assert tasks[0].state == "failed" and tasks[0].try_number == 1
+        assert last.state == "success" and last.try_number >= 2
