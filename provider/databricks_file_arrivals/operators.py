@@ -9,22 +9,26 @@ from typing import Any, ClassVar
 from databricks_file_arrivals.compat import (
     AirflowException,
     AirflowFailException,
-    BaseOperator,
     Context,
     max_map_length,
 )
+from databricks_file_arrivals.config import number
+from databricks_file_arrivals.core.config_options import STARTS_PER_SECOND
 from databricks_file_arrivals.core.errors import BadInput
 from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFIX, Names
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
+from databricks_file_arrivals.lineage import parent_context
+from databricks_file_arrivals.links import DatabricksJobLink, DatabricksRunLink, TriggerLogLink, link_run
+from databricks_file_arrivals.telling import TellingOperator
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog
 from databricks_file_arrivals.workspace.claims import Claimer, Options
-from databricks_file_arrivals.workspace.jobs import STARTS_PER_SECOND, JobsApi
+from databricks_file_arrivals.workspace.jobs import JobsApi
 from databricks_file_arrivals.workspace.ledger import Ledger
 from databricks_file_arrivals.workspace.requests import OneRequest
 from databricks_file_arrivals.workspace.starts import Report
 
 
-class _RequestsOperator(BaseOperator):
+class _RequestsOperator(TellingOperator):
     """What all operators have in common: a log, a consumer of it, a workspace, and a stamp for their rows."""
 
     template_fields: Sequence[str] = ("log_table", "consumer", "databricks_conn_id", "warehouse_id")
@@ -97,8 +101,10 @@ class _ClaimingOperator(_RequestsOperator):
         """Do all that is due, as a claim says it; `paced` is how runs are started."""
         hook = self._hook()
         names = Names.of(self.log_table, self.workflow_mapping_table)
+        self.begin_telling(context, hook, names)
         options = self._options(
             context,
+            lineage=parent_context(context),
             consumer=self.consumer + (DRY_RUN_SUFFIX if self.only_plan else ""),
             start_from=self.start_from,
             give_up_after=self.give_up_after,
@@ -109,7 +115,7 @@ class _ClaimingOperator(_RequestsOperator):
         )
         jobs = JobsApi(hook, *paced)
         report = Claimer(Ledger(hook, names), ArrivalLog(hook, names), jobs, options).run()
-        self.log.info("claimed: %s", report.as_dict())
+        self.tell(context, hook, names, report)
         return report
 
 
@@ -134,13 +140,14 @@ class TriggerWorkflowsOperator(_ClaimingOperator):
     :param dry_run: plan and log what would be started (DRY_RUN) and start nothing, as a consumer of its own,
         `<consumer>-dry-run`: a shadow beside an older system
     :param connections: how many runs are started at the same time
-    :param starts_per_second: how many runs are started in a second at most; None or 0 for as many as
-        `connections` allow. The workspace's own limit, 20 a second, counts all clients together
+    :param starts_per_second: how many runs are started in a second at most; 0 for as many as `connections`
+        allow, None for what Airflow's configuration says. The workspace's own limit, 20 a second, counts all
+        clients together
     :param give_up_after: for how long a start that failed is tried again
     """
 
     def __init__(
-        self, *, connections: int = 16, starts_per_second: float | None = STARTS_PER_SECOND, **kwargs: Any
+        self, *, connections: int = 16, starts_per_second: float | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.connections = connections
@@ -155,7 +162,10 @@ class TriggerWorkflowsOperator(_ClaimingOperator):
     def start(self, context: Context) -> Report:
         """Do all that is due; the report's outcomes are the requests, each in its newest state."""
         with airflow_errors():
-            return self._claim(context, self.connections, self.starts_per_second)
+            given = self.starts_per_second
+            return self._claim(
+                context, self.connections, number(STARTS_PER_SECOND) if given is None else given
+            )
 
 
 class PlanRequestsOperator(_ClaimingOperator):
@@ -227,6 +237,7 @@ class RunWorkflowOperator(_RequestsOperator):
 
     template_fields: Sequence[str] = (*_RequestsOperator.template_fields, "request")
     ui_color = "#ffc09f"
+    operator_extra_links = (DatabricksRunLink(), DatabricksJobLink(), TriggerLogLink())
     LABEL: ClassVar[str] = "{{ task.label }}"
 
     def __init__(
@@ -251,10 +262,13 @@ class RunWorkflowOperator(_RequestsOperator):
     def start(self, context: Context) -> Report:
         """Start the workflow; the report's one outcome is the request, in its newest state."""
         with airflow_errors():
-            hook = self._hook()
-            ledger = Ledger(hook, Names.of(self.log_table))
-            task = OneRequest(ledger, JobsApi(hook), self._options(context))
-            return task.run(self._trigger_id(), again=context["ti"].try_number > 1)
+            hook, names = self._hook(), Names.of(self.log_table)
+            self.begin_telling(context, hook, names)
+            task = OneRequest(Ledger(hook, names), JobsApi(hook), self._options(context))
+            report = task.run(self._trigger_id(), again=context["ti"].try_number > 1)
+            link_run(context, hook.workspace_url, report.outcomes[0])
+            self.tell(context, hook, names, report, news=bool(report.counts))
+            return report
 
     def _trigger_id(self) -> str:
         request: object = self.request
