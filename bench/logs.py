@@ -124,10 +124,17 @@ class Log:
             task_id="trigger",
             log_table=str(self.names.log),
             workflow_mapping_table=str(self.names.mapping),
-            starts_per_second=None,
+            starts_per_second=0,
         )
-        ti = SimpleNamespace(dag_id="bench", run_id="bench", task_id="trigger", try_number=1, max_tries=3)
-        context: Any = {"ti": ti}  # all of it that the operator reads
+        ti = SimpleNamespace(
+            dag_id="bench",
+            run_id="bench",
+            task_id="trigger",
+            try_number=1,
+            max_tries=3,
+            xcom_push=lambda **_: None,
+        )
+        context: Any = {"ti": ti}  # all of it that the operator uses
         done = operator.execute(context)
         assert done["triggered"] == DIRECTORIES, done
 

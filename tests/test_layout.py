@@ -22,20 +22,44 @@ ARROWS: dict[str, set[str]] = {
     "core": {"core"},
     "workspace": {"core", "workspace"},
     "compat": set(),
-    "provider_info": {ROOT},
+    "provider_info": {ROOT, "core"},
+    "config": {"core", "compat"},
     "hooks": {ROOT, "core", "workspace", "compat"},
     "links": {"core", "compat"},
+    "metrics": {"core", "compat"},
+    "outlets": {"core", "compat", "config"},
+    "lineage": {ROOT, "core", "compat", "config"},
+    "notifications": {"core", "workspace", "compat"},
     "triggers": {"core", "workspace", "compat", "hooks"},
     "sensors": {"core", "workspace", "compat", "hooks", "triggers", "links"},
-    "operators": {"core", "workspace", "compat", "hooks", "triggers", "links"},
+    "telling": {
+        *("core", "workspace", "compat", "hooks"),
+        *("links", "lineage", "outlets", "notifications", "metrics"),
+    },
+    "assets": {"core", "compat", "hooks", "triggers"},
+    "tasks": {"core", "workspace", "compat", "hooks", "triggers", "lineage", "telling"},
+    "operators": {"core", "workspace", "compat", "config", "hooks", "links", "tasks"},
     "replays": {"core", "workspace", "compat", "hooks"},
     "commands": {"core", "workspace", "hooks", "commands"},
     "cli": {ROOT, "core", "commands"},
 }
 """What each module, or package, of the provider may import of the provider."""
 
-WITH_AIRFLOW = {"compat", "hooks", "sensors", "operators", "triggers", "links", "replays"}
-SAME_IN_ALL_VERSIONS = ("airflow.providers.databricks", "airflow.triggers.base")
+WITH_AIRFLOW = {
+    "compat",
+    "hooks",
+    "sensors",
+    "operators",
+    "triggers",
+    "links",
+    "lineage",
+    "replays",
+    "telling",
+}
+SAME_IN_ALL_VERSIONS = (
+    *("airflow.providers.databricks", "airflow.providers.openlineage"),
+    "airflow.triggers.base",
+)
 """What may be imported of Airflow outside compat.py: these are the same from 2.11 to 3."""
 
 TOP_LEVEL = {

@@ -96,7 +96,7 @@ def metadata(wheel: Path, name: str) -> str:
 
 def packaged(folder: Path, prefix: str) -> set[str]:
     """The files of a package's folder that belong into a wheel."""
-    kinds = (".py", ".java", "py.typed")
+    kinds = (".py", ".java", ".json", "py.typed")
     files = [path for path in folder.rglob("*") if path.name.endswith(kinds) and "build" not in path.parts]
     return {f"{prefix}/{path.relative_to(folder).as_posix()}" for path in files}
 

@@ -13,15 +13,21 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowNotFoundException,
     AirflowSkipException,
+    Asset,
+    AssetAlias,
     BaseOperator,
+    BaseOperatorLink,
     BaseSensorOperator,
     Context,
+    Stats,
+    TaskInstanceKey,
+    XCom,
     conf,
 )
 
 # Event-driven scheduling came with Airflow 3.0. Before, the class is only there to be imported.
 try:
-    from airflow.sdk import Asset, AssetWatcher
+    from airflow.sdk import AssetWatcher
     from airflow.triggers.base import BaseEventTrigger
 
     EVENT_DRIVEN = True
@@ -44,25 +50,6 @@ def failed_run_before(context: Context) -> tuple[datetime, timedelta] | None:
     return last.end_date, last.end_date - since
 
 
-__all__ = [
-    "EVENT_DRIVEN",
-    "AirflowException",
-    "AirflowFailException",
-    "AirflowNotFoundException",
-    "AirflowSkipException",
-    "Asset",
-    "AssetWatcher",
-    "BaseEventTrigger",
-    "BaseOperator",
-    "BaseSensorOperator",
-    "Context",
-    "failed_run_before",
-    "get_async_connection",
-    "max_map_length",
-    "run_began",
-]
-
-
 def max_map_length() -> int:
     """Over how many entries Airflow maps a task at most. Its settings are read from another module on 2.11
     than on 3."""
@@ -76,3 +63,28 @@ def run_began(context: Context) -> datetime:
     found = (getattr(run, name, None) for name in ("run_after", "data_interval_end", "start_date"))
     times: list[datetime] = [time for time in found if time is not None]
     return min(times)
+
+
+__all__ = [
+    "EVENT_DRIVEN",
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowSkipException",
+    "Asset",
+    "AssetAlias",
+    "AssetWatcher",
+    "BaseEventTrigger",
+    "BaseOperator",
+    "BaseOperatorLink",
+    "BaseSensorOperator",
+    "Context",
+    "Stats",
+    "TaskInstanceKey",
+    "XCom",
+    "conf",
+    "failed_run_before",
+    "get_async_connection",
+    "max_map_length",
+    "run_began",
+]

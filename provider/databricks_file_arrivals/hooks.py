@@ -137,6 +137,12 @@ class FileArrivalsHook(DatabricksHook):
         except AirflowNotFoundException as error:
             raise self._undefined() from error
 
+    @property
+    def workspace_url(self) -> str:
+        """Where people find the workspace's pages; "" when the connection names no host."""
+        self._connection()
+        return self._endpoint_url("").rstrip("/") if self.host else ""  # type: ignore[no-untyped-call]  # stock
+
     async def prepare(self) -> None:
         """Fetch the connection without blocking the event loop; `a_call` needs it. Raises BadInput."""
         if "databricks_conn" not in self.__dict__:

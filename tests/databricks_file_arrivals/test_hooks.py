@@ -396,6 +396,13 @@ def test_a_connection_without_a_warehouse_is_named(conn) -> None:  # type: ignor
     assert FileArrivalsHook(conn(extra={}), "local").query("SELECT 1 AS one") == [{"one": 1}]
 
 
+def test_people_find_the_workspace_where_the_connection_has_it(conn) -> None:  # type: ignore[no-untyped-def]
+    assert FileArrivalsHook(conn(host="https://w.example/", port=None, schema=None)).workspace_url == (
+        "https://w.example"
+    )
+    assert FileArrivalsHook(conn(host="", port=None)).workspace_url == ""
+
+
 def test_only_what_will_not_pass_fails_a_task_at_once() -> None:
     with pytest.raises(AirflowFailException, match="no"), airflow_errors():
         raise Refused(403, "PERMISSION_DENIED", "no")

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import configparser
+import importlib
 import importlib.util
 import json
 from pathlib import Path
 
 import airflow
 import jsonschema
+import pytest
+from airflow.configuration import conf
+from airflow.sdk import Asset
 
 from databricks_file_arrivals import __version__
+from databricks_file_arrivals.core.asset_events import SCHEME
+from databricks_file_arrivals.core.config_options import OPTIONS, SECTION
+from databricks_file_arrivals.operators import (
+    PlanRequestsOperator,
+    RunWorkflowOperator,
+    TriggerWorkflowsOperator,
+)
 from databricks_file_arrivals.provider_info import get_provider_info
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,8 +44,39 @@ def test_the_modules_that_it_names_are_there() -> None:
     info = get_provider_info()
     for kind in ("hooks", "operators", "sensors", "triggers"):
         (group,) = info[kind]
-        assert group["python-modules"] == [f"databricks_file_arrivals.{kind}"]
-        assert importlib.util.find_spec(group["python-modules"][0]) is not None
+        assert f"databricks_file_arrivals.{kind}" in group["python-modules"]
+        assert all(importlib.util.find_spec(module) is not None for module in group["python-modules"])
+
+
+def test_all_that_it_names_can_be_imported() -> None:
+    info = get_provider_info()
+    (uris,) = info["asset-uris"]
+    for path in (*info["extra-links"], uris["handler"]):
+        module, name = path.rsplit(".", 1)
+        assert callable(getattr(importlib.import_module(module), name)), path
+    assert info["dataset-uris"] == info["asset-uris"]
+
+
+def test_all_links_of_the_operators_are_registered() -> None:
+    named = {
+        f"{type(link).__module__}.{type(link).__name__}"
+        for kind in (TriggerWorkflowsOperator, PlanRequestsOperator, RunWorkflowOperator)
+        for link in kind.operator_extra_links
+    }
+    assert set(get_provider_info()["extra-links"]) == named
+
+
+def test_airflow_lists_its_options() -> None:
+    """With what the provider says, not with what the code falls back to."""
+    conf.load_providers_configuration()
+    for option in OPTIONS:
+        assert conf.getfloat(SECTION, option.name) == option.default
+        assert conf.get_default_value(SECTION, option.name) == str(option.default)
+
+
+def test_airflow_takes_its_assets_through_its_sanitizer() -> None:
+    with pytest.raises(ValueError, match="arrived_in"):
+        Asset(uri=f"{SCHEME}:///no-log")
 
 
 def test_it_brings_no_connection_type() -> None:

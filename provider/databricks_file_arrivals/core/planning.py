@@ -66,6 +66,8 @@ class Claim:
     epoch: int
     log_table: str
     dry_run: bool = False
+    lineage: Mapping[str, str] = field(default_factory=dict)
+    """More that jobs are told, where they declare it and their rule does not say otherwise."""
 
 
 class Key(NamedTuple):
@@ -451,7 +453,7 @@ def _row(claim: Claim, d: Decision, part: LogRow, jobs: Mapping[str, Sequence[Jo
     told: Mapping[str, str] | None = dict(own) or None
     if job is not None:
         known = {"trigger_id": mine, "consumer": claim.consumer, "log_table": claim.log_table}
-        told = parameters.told(part, own, job.parameters, known)
+        told = parameters.told(part, {**claim.lineage, **own}, job.parameters, known)
     return replace(
         part,
         status=status,

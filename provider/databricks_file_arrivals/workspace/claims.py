@@ -49,7 +49,6 @@ log = logging.getLogger(__name__)
 
 _CONTENDED = 5
 _SWAPS = 5
-_QUIET = (Status.PLANNED, Status.HELD, Status.DRY_RUN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,8 @@ class Options:
     """Hand out so many requests at most, for tasks of their own; 0: start them."""
     last_try: bool = True
     stamp: Mapping[str, Any] = field(default_factory=dict)
+    lineage: Mapping[str, str] = field(default_factory=dict)
+    """What jobs are told of who started them, where they declare it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ class Claimer:
                 f"The consumer {consumer!r} was made and is not there: is {table} being replaced?"
             )
         self._read = (row.now, self._clock())
+        self.report.looked, self.report.now = row.updated_at if row.claim_id else None, row.now
         return row
 
     def finish_last(self, row: Consumer, starts: Starts) -> list[LogRow]:
@@ -185,7 +187,12 @@ class Claimer:
         if starts.room == 0:  # what has arrived stays unclaimed until there are tasks for it
             batches, arrivals, up_to = (), [], {}
         claim = Claim(
-            row.consumer, uuid.uuid4().hex, row.epoch + 1, self._options.log_table, self._options.dry_run
+            row.consumer,
+            uuid.uuid4().hex,
+            row.epoch + 1,
+            self._options.log_table,
+            self._options.dry_run,
+            self._options.lineage,
         )
         with large():
             planner = _Planner(self._ledger, self._arrival_log, self._starter, self._now(), queued, handed)
@@ -242,10 +249,6 @@ class Claimer:
         self.report.decided(planned.rows)
         for r in planned.rows:
             self.report.counts[r.status.value] += 1
-            if r.status is Status.HELD:
-                log.info("HELD %s: waits for %s", r.directory, ", ".join(r.waits_for or ()))
-            elif r.status not in _QUIET:
-                log.warning("%s %s: %s", r.status, r.directory, r.error)
         leave = not self._options.last_try
         outcomes = starts.finish(claim.epoch, claim.claim_id, planned.rows, leave=leave)
         if open_rows is not None:

@@ -52,6 +52,8 @@ class Consumer:
     """Whether `next_due` has passed, by the warehouse's clock."""
     now: datetime
     """That clock."""
+    updated_at: datetime | None = None
+    """When it was claimed or settled last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +349,7 @@ def read_consumer(rows: Sequence[Mapping[str, Any]], names: Names, consumer: str
         row["next_due"],
         row["overdue"],
         row["now"],
+        row["updated_at"],
     )
 
 

@@ -92,6 +92,7 @@ class OneRequest:
     def _starts(self, found: Requested) -> Starts:
         assert found.now is not None, "rows tell the time"
         read_at, now = self._clock(), found.now
+        self.report.now = now
 
         def warehouse_time() -> datetime:
             return now + timedelta(seconds=self._clock() - read_at)

@@ -70,6 +70,10 @@ class Report:
     """Every request that was decided or changed, once, in its newest state."""
     holds: list[LogRow] = field(default_factory=list)
     """All that is held at the end."""
+    looked: datetime | None = None
+    """When somebody looked at the consumer before."""
+    now: datetime | None = None
+    """When this one did, by the warehouse's clock."""
     handed_out: list[LogRow] = field(default_factory=list)
     """The requests that tasks of their own are to start."""
 
@@ -196,7 +200,7 @@ class Starts:
     def _outcome(self, row: LogRow, answer: int | FileArrivalsError) -> LogRow:
         row = replace(row, recorded_at=self._now())
         if isinstance(answer, int):
-            log.info("%s for %s: run %d, %s files", row.workflow_name, row.directory, answer, row.file_count)
+            log.debug("%s for %s: run %d, %s files", row.workflow_name, row.directory, answer, row.file_count)
             accepted = replace(
                 row,
                 status=Status.TRIGGERED,
@@ -208,7 +212,7 @@ class Starts:
             self._accepted.append(accepted)
             return accepted
         line = f"{row.workflow_name} for {row.directory}: {answer}"
-        log.error("did not start: %s", line)
+        log.debug("did not start: %s", line)
         (self._report.unavailable if answer.retryable else self._report.refused).append(line)
         return replace(row, status=Status.ERROR, run_id=ERROR_CODE, error=str(answer))
 
@@ -246,8 +250,6 @@ class Starts:
         """The outcome of a request whose run has ended."""
         status = Status.NOT_RUN if run.never_ran else Status.SUCCEEDED if run.succeeded else Status.FAILED
         error = None if status is Status.SUCCEEDED else str(run)
-        if error:
-            log.warning("%s for %s: %s", row.workflow_name, row.directory, error)
         code = RUN_ID.get(status, row.run_id)
         return replace(row, status=status, run_id=code, error=error, recorded_at=self._now())
 

@@ -408,6 +408,20 @@ def test_a_job_is_told_what_it_declares(declared: list[str], told: set[str]) -> 
     assert row.job_parameters == {name: everything[name] for name in told}
 
 
+def test_a_job_that_declares_it_is_told_who_started_it_unless_its_rule_says_otherwise() -> None:
+    claim = replace(CLAIM, lineage={"OPENLINEAGE_CONTEXT": '{"run":{"runId":"1"}}'})
+    mapping = read(
+        rule("/in/a"), rule("/in/b", parameters={"OPENLINEAGE_CONTEXT": "mine"}), rule("/in/c", "deaf")
+    )
+    known = {"load": [Job(1, frozenset({"OPENLINEAGE_CONTEXT"}))], "deaf": [Job(2)]}
+    rows = planned([one("/in/a"), one("/in/b"), one("/in/c")], mapping, known, claim)
+    assert {row.directory: row.job_parameters for row in rows} == {
+        "/in/a": dict(claim.lineage),
+        "/in/b": {"OPENLINEAGE_CONTEXT": "mine"},
+        "/in/c": {},
+    }
+
+
 def test_a_dry_run_plans_the_same_and_starts_nothing() -> None:
     mapping = read(rule("/in/a"), rule("/in/b", min_files=2), rule("/in/c", "gone"))
     log = [one(f"/in/{d}") for d in "abcd"]

@@ -25,8 +25,8 @@ class Caller:
 
     def call(self, method: str, path: str, status: int = 200, **arguments: Any) -> Any:
         """Make the call, with its arguments as JSON body or, for GET, as query."""
-        kind = "params" if method == "GET" else "json"
-        response = self.client.request(method, path, **{kind: arguments})
+        query, body = (arguments, None) if method == "GET" else (None, arguments)
+        response = self.client.request(method, path, params=query, json=body)
         assert response.status_code == status, response.text
         return response.json()
 

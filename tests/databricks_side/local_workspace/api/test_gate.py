@@ -39,7 +39,7 @@ def test_an_unknown_path_is_no_way_around(parts: Workspace) -> None:
 )
 def test_a_header_that_is_no_token_is_refused(parts: Workspace, value: str) -> None:
     response = TestClient(create_app(parts)).get(
-        "/api/2.2/jobs/list", headers={"Authorization": value.encode("latin-1")}
+        "/api/2.2/jobs/list", headers={b"Authorization": value.encode("latin-1")}
     )
     assert response.status_code == 401
     assert response.json()["error_code"] == "UNAUTHENTICATED"

@@ -1,0 +1,57 @@
+"""Numbers for Airflow's stats, wherever they are sent: StatsD, Datadog or OpenTelemetry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from databricks_file_arrivals.compat import Stats
+from databricks_file_arrivals.core.notices import STATUSES, Kind
+from databricks_file_arrivals.core.outcomes import LogRow, Status
+
+ARRIVALS = "file_arrivals.arrivals"
+LAG = "file_arrivals.lag"
+STARTS = "file_arrivals.starts"
+COALESCED = "file_arrivals.coalesced"
+UNMAPPED = "file_arrivals.unmapped"
+ERRORS = "file_arrivals.errors"
+POLL_TIME = "file_arrivals.poll_time"
+
+_COUNTED: Mapping[str, frozenset[Status]] = {
+    STARTS: frozenset({Status.TRIGGERED}),
+    COALESCED: frozenset({Status.COALESCED}),
+    UNMAPPED: STATUSES[Kind.UNMAPPED],
+    ERRORS: STATUSES[Kind.ERROR],
+}
+
+
+def record(rows: Iterable[LogRow], files: int, consumer: str) -> None:
+    """Tell what came of one operator's pass.
+
+    :param rows: the outcomes
+    :param files: how many files it claimed
+    """
+    rows, tags = list(rows), {"consumer": consumer}
+    counts = {name: sum(row.status in statuses for row in rows) for name, statuses in _COUNTED.items()}
+    for name, count in {ARRIVALS: files, **counts}.items():
+        if count:
+            Stats.incr(name, count, tags=tags)
+    for milliseconds in lags(rows):
+        Stats.timing(LAG, milliseconds, tags=tags)
+
+
+def lags(rows: Iterable[LogRow]) -> list[float]:
+    """Milliseconds from the first arrival of each request to the acceptance of its first run."""
+    return [
+        (row.job_trigger_time - row.first_arrival_at).total_seconds() * 1000
+        for row in rows
+        if row.status is Status.TRIGGERED
+        and (row.attempt or 1) == 1
+        and row.replay_of is None
+        and row.job_trigger_time is not None
+        and row.first_arrival_at is not None
+    ]
+
+
+def record_poll(seconds: float, consumer: str) -> None:
+    """Tell how long one look for arrivals took."""
+    Stats.timing(POLL_TIME, seconds * 1000, tags={"consumer": consumer})
