@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 
 from databricks_file_arrivals.core.deployment import deploy
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.workspace.ledger import Ledger
 from tests.airflow_side import Log
+from tests.airflow_versions import load_dag, run_dag
 
 FILE = Path(__file__).parents[2] / "dags" / "file_arrivals.py"
-
-
-def load() -> Any:
-    """The DAG, found in the file as Airflow finds it."""
-    bag = DagBag(FILE)
-    assert not bag.import_errors
-    return bag.dags["file_arrivals"]
 
 
 def test_it_does_what_it_says(airflow_db: str, hook: FileArrivalsHook, jobs: dict[str, int]) -> None:
@@ -34,8 +25,7 @@ def test_it_does_what_it_says(airflow_db: str, hook: FileArrivalsHook, jobs: dic
     log = Log(hook, names, Ledger(hook, names))
     log.map(("/in/a", "alpha", "Y"))
     log.land({"/in/a/x": 2})
-    dag_run = load().test(logical_date=datetime.now(timezone.utc))
-    assert dag_run.state == "success"
+    assert run_dag(load_dag(FILE)).state == "success"
     assert log.outcomes("default") == {("/in/a", "alpha"): "TRIGGERED"}
 
 

@@ -13,6 +13,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from airflow.providers.databricks.hooks import databricks_base
 from tenacity import RetryCallState, Retrying, wait_fixed
 
 from databricks_file_arrivals.compat import AirflowException, AirflowFailException
@@ -280,7 +281,7 @@ def test_a_connection_without_credentials_is_named(scripted, make_calls, parts) 
 
 
 @pytest.fixture
-def oauth(scripted):  # type: ignore[no-untyped-def]
+def oauth(scripted, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """The same for a service principal: tokens come from the same server, which the stock hook would only
     look for on https."""
 
@@ -289,7 +290,7 @@ def oauth(scripted):  # type: ignore[no-untyped-def]
             *answers, login="id", password="secret", extra={"service_principal_oauth": True}
         )
         url = f"http://127.0.0.1:{script.server.server_port}/oidc/v1/token"
-        hook._get_oidc_token_service_url = lambda: url
+        monkeypatch.setattr(databricks_base, "OIDC_TOKEN_SERVICE_URL", url)
         return hook, script
 
     return make

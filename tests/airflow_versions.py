@@ -1,0 +1,35 @@
+"""What tests have to say differently to the supported versions of Airflow. The product's own differences are in
+compat.py."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import airflow
+
+VERSION = tuple(int(part) for part in airflow.__version__.split(".")[:2])
+"""Major and minor: what pytest.mark.skipif compares, with the reason why a feature is not there."""
+
+
+def load_dag(file: Path) -> Any:
+    """The one DAG of a file, found as Airflow finds it; its import errors fail the test."""
+    bag = _dag_bag()(str(file))
+    assert not bag.import_errors, bag.import_errors
+    (dag,) = bag.dags.values()
+    return dag
+
+
+def _dag_bag() -> Any:
+    if VERSION >= (3, 2):  # it moved there, and from models it is gone
+        from airflow.dag_processing.dagbag import DagBag
+    else:
+        from airflow.models.dagbag import DagBag
+    return DagBag
+
+
+def run_dag(dag: Any) -> Any:
+    """Run a DAG whole, in this process: its DAG run, ended."""
+    date = "logical_date" if VERSION >= (3, 0) else "execution_date"
+    return dag.test(**{date: datetime.now(timezone.utc)})
