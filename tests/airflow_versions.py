@@ -1,8 +1,9 @@
-"""What tests have to say differently to the supported versions of Airflow. The product's own differences are in
-compat.py."""
+"""What tests have to say differently to the supported versions of Airflow. The product's own differences are
+in compat.py."""
 
 from __future__ import annotations
 
+import importlib
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,9 @@ def load_dag(file: Path) -> Any:
 
 
 def _dag_bag() -> Any:
-    if VERSION >= (3, 2):  # it moved there, and from models it is gone
-        from airflow.dag_processing.dagbag import DagBag
-    else:
-        from airflow.models.dagbag import DagBag
-    return DagBag
+    # It moved in 3.2.
+    place = "airflow.dag_processing.dagbag" if VERSION >= (3, 2) else "airflow.models.dagbag"
+    return importlib.import_module(place).DagBag
 
 
 def run_dag(dag: Any) -> Any:
