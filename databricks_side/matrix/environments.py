@@ -64,13 +64,16 @@ class Environment:
 def command(words: Sequence[str | Path], home: Path | None = None) -> str:
     """What a command prints. Raises DemoError when it fails. `home`: Airflow's, for commands that use it."""
     settings: Mapping[str, str] = {"AIRFLOW_HOME": str(home)} if home else {}
-    done = subprocess.run(
-        [str(word) for word in words],
-        capture_output=True,
-        text=True,
-        env=environment(Path(words[0]).parent, **settings),
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [str(word) for word in words],
+            capture_output=True,
+            text=True,
+            env=environment(Path(words[0]).parent, **settings),
+            check=False,
+        )
+    except OSError as error:
+        raise DemoError(f"{words[0]} cannot be run: {error}") from error
     if done.returncode != 0:
         said = f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
         raise DemoError(f"{' '.join(str(word) for word in words)}\n{said}")
