@@ -41,3 +41,9 @@ def test_a_name_chooses_all_that_begin_with_it() -> None:
     assert chosen([]) == list(VERSIONS)
     with pytest.raises(DemoError, match=r"3\.30: not in the matrix"):
         chosen(["3.3", "3.30"])
+
+
+def test_the_docs_name_these_versions() -> None:
+    text = (REPOSITORY / "docs" / "install.md").read_text()
+    table = re.findall(r"^\| (\d[\d.]+) \| (3\.\d+) \| (\d[\d.]+) \| (\w+) \|$", text, re.MULTILINE)
+    assert table == [(v.airflow, v.python, v.databricks, v.where) for v in VERSIONS]
