@@ -4,7 +4,6 @@ tests."""
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -27,7 +26,8 @@ TOOLS = (
 LOOSE_TOOLS = ("delta-spark", "py4j", "pyspark")
 """The same, but without what they require, which would change other packages: the process of the tests only
 asks them where the jars are. Spark runs in this repository's environment."""
-_RECIPE = "recipe.json"
+_RECIPE = "recipe"
+_AFTER_ALL = "2100-01-01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +115,7 @@ def plain(version: Version, python: str, folder: Path) -> Environment:
     pins.write_text("\n".join(version.pins))
     wanted = [f"apache-airflow=={version.airflow}", *version.missing]
     wanted += [f"apache-airflow-providers-databricks=={version.databricks}", "--constraints", str(pins)]
-    return _made(folder, python, [[*arguments, *wanted]], recipe=repr((python, version)))
-
-
-_AFTER_ALL = "2100-01-01"
+    return _made(folder, python, [[*arguments, *wanted]], recipe=repr(version))
 
 
 def for_tests(plain: Environment, python: str, wheel: Path, lock: Path, folder: Path) -> Environment:
@@ -132,14 +129,14 @@ def for_tests(plain: Environment, python: str, wheel: Path, lock: Path, folder: 
         ["--constraints", str(frozen), *tools],
         ["--no-deps", *(locked[name] for name in LOOSE_TOOLS)],
     ]
-    made = _made(folder, python, steps, recipe=frozen.read_text() + repr((python, tools)))
+    made = _made(folder, python, steps, recipe=frozen.read_text())
     made.install("--no-deps", "--reinstall", str(wheel))
     return made
 
 
 def _made(folder: Path, python: str, steps: Sequence[Sequence[str]], recipe: str) -> Environment:
-    """An environment of a recipe: that which is there, or a new one."""
-    digest = json.dumps(hashlib.sha256(recipe.encode()).hexdigest())
+    """An environment of these steps: that which is there, or a new one. `recipe`: the rest that makes it."""
+    digest = hashlib.sha256(repr((python, steps, recipe)).encode()).hexdigest()
     made = Environment(folder)
     note = folder / _RECIPE
     if note.exists() and note.read_text() == digest:
