@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo up crash test bench lint quotes lock clean
+.PHONY: help setup demo up crash test matrix bench lint quotes lock clean
 help: ## what there is to call
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
@@ -21,6 +21,9 @@ crash: setup ## kill everything at random while files land, then compare; ARGS="
 
 test: setup ## the whole test suite, on two workers
 	$(BIN)/python -m pytest -n 2
+
+matrix: setup ## install, test and run it on every Airflow that it is for; ARGS="3.0 3.3", many minutes
+	@PYTHONPATH=databricks_side $(BIN)/python -m matrix $(ARGS)
 
 bench: setup ## the measurements that the docs quote: starts, logs, planner; many minutes
 	$(BIN)/python -m bench

@@ -75,6 +75,7 @@ MIRRORED = {
     LOCAL_WORKSPACE: "tests/databricks_side/local_workspace",
     REPOSITORY / "databricks_side" / "demo": "tests/databricks_side/demo",
     REPOSITORY / "databricks_side" / "crash": "tests/databricks_side/crash",
+    REPOSITORY / "databricks_side" / "matrix": "tests/databricks_side/matrix",
     REPOSITORY / "databricks_side" / "notebooks": "tests/databricks_side/notebooks",
     REPOSITORY / "dags": "tests/dags",
 }

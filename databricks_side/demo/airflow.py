@@ -33,6 +33,8 @@ _REQUEST_SECONDS = 20.0
 class Airflow:
     """An Airflow of its own: started, asked and told through its REST API."""
 
+    components = COMPONENTS
+
     def __init__(
         self,
         home: Path,
@@ -40,7 +42,9 @@ class Airflow:
         processes: Processes,
         dag_id: str = DAG_ID,
         settings: Mapping[str, str] | None = None,
+        binaries: Path = BINARIES,
     ) -> None:
+        self.binaries = binaries
         self._dag_id = dag_id
         self._settings = dict(settings or {})
         self._components: dict[str, Child] = {}
@@ -76,7 +80,7 @@ class Airflow:
         }
         if connection is not None:
             settings["AIRFLOW_CONN_DATABRICKS_DEFAULT"] = json.dumps(connection)
-        return environment(BINARIES, **settings)
+        return environment(self.binaries, **settings)
 
     @property
     def _passwords(self) -> Path:
@@ -87,7 +91,7 @@ class Airflow:
         self._home.mkdir(mode=0o700, parents=True)
         self._passwords.touch(mode=0o600)
         self._passwords.write_text(json.dumps({USER: self.password}))
-        command = [str(BINARIES / "airflow"), "db", "migrate"]
+        command = [str(self.binaries / "airflow"), "db", "migrate"]
         log = self._home / "migrate.log"
         self._migration = self._processes.spawn(
             "airflow db migrate", command, log, self.environment(), ends=True
@@ -97,11 +101,11 @@ class Airflow:
         """Start all components with the connection `databricks_default`; `is_ready` tells when they work."""
         self._processes.finish(self._migration)
         self._connection = connection
-        for name in COMPONENTS:
+        for name in self.components:
             self._spawn(name)
 
     def _spawn(self, name: str) -> None:
-        command = [str(BINARIES / "airflow"), name, *COMPONENTS[name]]
+        command = [str(self.binaries / "airflow"), name, *self.components[name]]
         log, settings = self._home / f"{name}.log", self.environment(self._connection)
         self._components[name] = self._processes.spawn(f"Airflow's {name}", command, log, settings)
 

@@ -80,10 +80,10 @@ class Stage:
         """Deploy the tables, and make the one that the workflows log to."""
         for schema in ("ingest", "demo"):
             self.workspace.client.schemas.create(name=schema, catalog_name="main")
-        command = [str(BINARIES / "file-arrivals"), "deploy", "--workflow-mapping-table", MAPPING_TABLE]
+        command = [str(self.airflow.binaries / "file-arrivals"), "deploy", "--log-table", LOG_TABLE]
         child = self.processes.spawn(
             "file-arrivals deploy",
-            [*command, "--log-table", LOG_TABLE],
+            [*command, "--workflow-mapping-table", MAPPING_TABLE],
             self.state / "deploy.log",
             self.airflow.environment(self.workspace.connection()),
             ends=True,

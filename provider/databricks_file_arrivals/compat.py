@@ -1,29 +1,58 @@
-"""All that differs between the supported versions of Airflow, each with its reason."""
+"""All that differs between the supported versions of Airflow, and of the stock Databricks provider that comes
+with each, with its reason."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-# Airflow 3 moved the authoring interface to `airflow.sdk`; the common.compat provider, which the stock
-# Databricks
-# provider brings, gives it under one name on 2.11 and 3.
-from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import (
-    AirflowException,
-    AirflowFailException,
-    AirflowNotFoundException,
-    AirflowSkipException,
-    Asset,
-    AssetAlias,
-    BaseOperator,
-    BaseOperatorLink,
-    BaseSensorOperator,
-    Context,
-    Stats,
-    TaskInstanceKey,
-    XCom,
-    conf,
-)
+from asgiref.sync import sync_to_async
+
+try:
+    # Airflow 3 moved the authoring interface to `airflow.sdk`; the common.compat provider, which the stock
+    # Databricks provider brings, gives it under one name on 2.11 and 3.
+    from airflow.providers.common.compat.sdk import (
+        AirflowException,
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSkipException,
+        Asset,
+        AssetAlias,
+        BaseOperator,
+        BaseOperatorLink,
+        BaseSensorOperator,
+        Context,
+        Stats,
+        TaskInstanceKey,
+        XCom,
+        conf,
+    )
+except ImportError:
+    # common.compat before 1.10 has not all of them: the constraints of 2.11.0 and 3.0.6 pin 1.7.
+    if not TYPE_CHECKING:  # the same names in other places, which no one environment has all
+        from airflow.configuration import conf
+        from airflow.exceptions import (
+            AirflowException,
+            AirflowFailException,
+            AirflowNotFoundException,
+            AirflowSkipException,
+        )
+        from airflow.models.taskinstancekey import TaskInstanceKey
+        from airflow.stats import Stats
+
+        try:
+            from airflow.sdk import Asset, AssetAlias, BaseOperator, BaseOperatorLink, BaseSensorOperator
+            from airflow.sdk.definitions.context import Context
+            from airflow.sdk.execution_time.xcom import XCom
+        except ImportError:
+            from airflow.datasets import Dataset as Asset
+            from airflow.datasets import DatasetAlias as AssetAlias
+            from airflow.models.baseoperator import BaseOperator
+            from airflow.models.baseoperatorlink import BaseOperatorLink
+            from airflow.models.xcom import XCom
+            from airflow.sensors.base import BaseSensorOperator
+            from airflow.utils.context import Context
 
 # Event-driven scheduling came with Airflow 3.0. Before, the class is only there to be imported.
 try:
@@ -65,6 +94,28 @@ def run_began(context: Context) -> datetime:
     return min(times)
 
 
+async def get_async_connection(hook: Any, conn_id: str) -> Any:
+    """The connection, without blocking the event loop.
+
+    Hooks have `aget_connection` since Airflow 3.1. Before that the one way is a thread: on 3.0 the triggerer
+    refuses `get_connection` on its loop. common.compat has a function for it, but not before 1.9, and it
+    takes the hook since 1.17 only.
+    """
+    if hasattr(hook, "aget_connection"):
+        return await hook.aget_connection(conn_id)
+    return await sync_to_async(hook.get_connection)(conn_id)
+
+
+def proxies(hook: Any) -> Mapping[str, str]:
+    """The proxies that the extra `proxies` of the connection names, by scheme.
+
+    The stock hook knows them since the provider's 7.17. Before that its own calls for tokens would go past
+    them, so they are not followed at all.
+    """
+    found: Mapping[str, str] | None = getattr(hook, "proxies", None)
+    return found or {}
+
+
 __all__ = [
     "EVENT_DRIVEN",
     "AirflowException",
@@ -86,5 +137,6 @@ __all__ = [
     "failed_run_before",
     "get_async_connection",
     "max_map_length",
+    "proxies",
     "run_began",
 ]

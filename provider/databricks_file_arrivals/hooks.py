@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from threading import Lock
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import requests
@@ -37,6 +38,7 @@ from databricks_file_arrivals.compat import (
     AirflowFailException,
     AirflowNotFoundException,
     get_async_connection,
+    proxies,
 )
 from databricks_file_arrivals.core.errors import (
     BadInput,
@@ -147,9 +149,7 @@ class FileArrivalsHook(DatabricksHook):
         """Fetch the connection without blocking the event loop; `a_call` needs it. Raises BadInput."""
         if "databricks_conn" not in self.__dict__:
             try:
-                self.__dict__["databricks_conn"] = await get_async_connection(
-                    self.databricks_conn_id, hook=self
-                )
+                self.__dict__["databricks_conn"] = await get_async_connection(self, self.databricks_conn_id)
             except AirflowNotFoundException as error:
                 raise self._undefined() from error
 
@@ -198,7 +198,7 @@ class FileArrivalsHook(DatabricksHook):
                 headers=None if request.content is None else {"Content-Type": "application/octet-stream"},
                 auth=granted,
                 timeout=self.timeout_seconds,
-                **self._get_requests_kwargs(),
+                proxies=dict(proxies(self)),
             )
         except requests.RequestException as error:
             raise WorkspaceUnavailable(f"{_describe(request)}: {error}") from error
@@ -211,7 +211,7 @@ class FileArrivalsHook(DatabricksHook):
                 **parts,
                 headers=granted.headers,
                 timeout=aiohttp.ClientTimeout(total=self.timeout_seconds),
-                proxy=self._get_aiohttp_kwargs(parts["url"]).get("proxy"),
+                proxy=proxies(self).get(urlsplit(parts["url"]).scheme),
             ) as response:
                 content = await response.read()
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
@@ -257,7 +257,12 @@ class FileArrivalsHook(DatabricksHook):
     def _grant(self, headers: Mapping[str, str], token: str | None) -> _Credentials:
         if token:
             return _Credentials({**headers, "Authorization": f"Bearer {token}"})
-        login, password = self._get_connection_attr("login"), self.databricks_conn.password or ""
+        login, password = self.databricks_conn.login, self.databricks_conn.password or ""
+        if not login:
+            raise BadInput(
+                f"The connection {self.databricks_conn_id!r} cannot be used: it has neither a token, as its "
+                "password, nor a login."
+            )
         pair = b64encode(f"{login}:{password}".encode()).decode()
         return _Credentials({**headers, "Authorization": f"Basic {pair}"})
 

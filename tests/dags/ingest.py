@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-from airflow.dag_processing.dagbag import DagBag
 
 from databricks_file_arrivals.core.deployment import deploy
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.workspace.ledger import Ledger
 from tests.airflow_side import Log
+from tests.airflow_versions import load_dags, run_dag
 
 DAGS = Path(__file__).parents[2] / "dags"
 
@@ -27,17 +26,16 @@ def deployed(hook: FileArrivalsHook, mapping: str = "main.ingest.workflow_mappin
 
 def load(file: str) -> dict[str, Any]:
     """The DAGs of a file. Their sensors do not linger, and nothing else is changed."""
-    bag = DagBag(DAGS / file)
-    assert not bag.import_errors
-    for dag in bag.dags.values():
+    dags = load_dags(DAGS / file)
+    for dag in dags.values():
         for task in dag.tasks:
             if hasattr(task, "linger"):
                 task.linger = timedelta(0)
-    return dict(bag.dags)
+    return dags
 
 
 def run(dag: Any, **given: Any) -> Any:
     """One run of a DAG, in this process; a run that has not succeeded fails the test."""
-    found = dag.test(logical_date=datetime.now(timezone.utc), **given)
+    found = run_dag(dag, **given)
     assert found.state == "success", {t.task_id: t.state for t in found.get_task_instances()}
     return found

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from airflow.providers.databricks.hooks import databricks_base
 from tenacity import RetryCallState, Retrying, wait_fixed
 
 from databricks_file_arrivals.compat import AirflowException, AirflowFailException
@@ -38,6 +41,7 @@ from databricks_file_arrivals.workspace.exchange import Call
 from local_workspace.testing import RunningWorkspace
 from tests.airflow_side import PRINCIPAL, connection
 
+DOCS = Path(__file__).parents[2] / "docs" / "install.md"
 ME = Call("GET", "2.0/preview/scim/v2/Me")
 
 
@@ -72,6 +76,18 @@ def conn(databricks: RunningWorkspace, monkeypatch: pytest.MonkeyPatch):  # type
 def test_rows_and_affected_rows_come_through_the_stock_connection(hook: FileArrivalsHook) -> None:
     assert hook.query("SELECT :x AS x", {"x": "it's"}) == [{"x": "it's"}]
     assert hook.warehouse_id == "local"
+
+
+def test_the_connections_that_the_docs_show_are_understood(
+    airflow_db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = re.findall(r"```json\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert len(shown) == 2
+    for text in shown:
+        monkeypatch.setenv("AIRFLOW_CONN_SHOWN", text)
+        hook = FileArrivalsHook("shown")
+        assert (hook.host, hook.warehouse_id) == ("adb-1.2.azuredatabricks.net", "<id>")
+    assert hook.databricks_conn.extra_dejson["service_principal_oauth"] is True
 
 
 def test_a_wrong_token_is_named_both_ways(conn) -> None:  # type: ignore[no-untyped-def]
@@ -280,7 +296,7 @@ def test_a_connection_without_credentials_is_named(scripted, make_calls, parts) 
 
 
 @pytest.fixture
-def oauth(scripted):  # type: ignore[no-untyped-def]
+def oauth(scripted, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """The same for a service principal: tokens come from the same server, which the stock hook would only
     look for on https."""
 
@@ -289,7 +305,7 @@ def oauth(scripted):  # type: ignore[no-untyped-def]
             *answers, login="id", password="secret", extra={"service_principal_oauth": True}
         )
         url = f"http://127.0.0.1:{script.server.server_port}/oidc/v1/token"
-        hook._get_oidc_token_service_url = lambda: url
+        monkeypatch.setattr(databricks_base, "OIDC_TOKEN_SERVICE_URL", url)
         return hook, script
 
     return make

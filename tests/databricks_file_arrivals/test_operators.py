@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 
 from tests.airflow_side import Log
+from tests.airflow_versions import load_dag, run_dag
 from tests.conftest import DAG_FOLDERS
 
 SOURCE = """
 from datetime import datetime
-from airflow.sdk import DAG
+from airflow import DAG
 from databricks_file_arrivals.operators import TriggerWorkflowsOperator
 
 with DAG({dag_id!r}, schedule=None, start_date=datetime(2026, 1, 1)):
@@ -42,9 +41,7 @@ def trigger_task(
         }
         file = DAG_FOLDERS["written"] / "trigger_only.py"
         file.write_text(SOURCE.format(dag_id=f"trigger_{log.names.log.parts[1]}", arguments=arguments))
-        (dag,) = DagBag(file).dags.values()
-        dag_run = dag.test(logical_date=datetime.now(timezone.utc))
-        return log, dag_run.get_task_instance("trigger")
+        return log, run_dag(load_dag(file)).get_task_instance("trigger")
 
     return run
 

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 
 from databricks_file_arrivals.core.errors import BadInput
 from databricks_file_arrivals.core.outcomes import Status
 from databricks_file_arrivals.core.replays import DEFAULT
 from databricks_file_arrivals.replays import ReplayOperator
 from tests.airflow_side import Log
+from tests.airflow_versions import load_dag, run_dag
 from tests.conftest import DAG_FOLDERS
 
 SOURCE = """
 from datetime import datetime
-from airflow.sdk import DAG, Param
+from airflow import DAG
 from databricks_file_arrivals.operators import TriggerWorkflowsOperator
 from databricks_file_arrivals.replays import ReplayOperator
 
@@ -39,8 +39,7 @@ def test_it_replays_what_is_chosen_once(
     tables = {"log_table": str(log.names.log), "workflow_mapping_table": str(log.names.mapping)}
     file = DAG_FOLDERS["written"] / "replay_only.py"
     file.write_text(SOURCE.format(tables=tables, schema=log.names.log.parts[1]))
-    (dag,) = DagBag(file).dags.values()
-    run = dag.test(logical_date=datetime.now(timezone.utc))
+    run = run_dag(load_dag(file))
     returned = {
         name: task.xcom_pull(name)
         for name in ("look", "first", "second")

@@ -21,6 +21,8 @@ from local_workspace.faults import FaultClient
 from local_workspace.supervisor import READY, end_process, live_process, recorded
 
 START_SECONDS = 180.0
+PYTHON = "LOCAL_WORKSPACE_PYTHON"
+"""The environment variable that names the Python of the workspace; without it, the one of the tests."""
 
 
 class StartError(Exception):
@@ -77,7 +79,7 @@ def running_workspace(
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / "start.log"
     command = [
-        sys.executable,
+        os.environ.get(PYTHON, sys.executable),
         "-m",
         "local_workspace.cli",
         "start",

@@ -1,0 +1,45 @@
+"""What compat.py gives is the same on every version: `make matrix` runs this on each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.databricks.hooks.databricks import DatabricksHook
+
+from databricks_file_arrivals import compat
+
+PROXIES = {"https": "http://proxy.example:3128"}
+
+
+def test_every_name_is_there() -> None:
+    assert [name for name in compat.__all__ if getattr(compat, name, None) is None] == []
+
+
+def test_the_exceptions_are_those_that_airflow_acts_on() -> None:
+    for kind in (compat.AirflowFailException, compat.AirflowSkipException, compat.AirflowNotFoundException):
+        assert issubclass(kind, compat.AirflowException)
+    assert issubclass(compat.BaseSensorOperator, compat.BaseOperator)
+
+
+def test_a_connection_is_fetched_on_the_event_loop(airflow_db: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps({"conn_type": "databricks", "host": "h"}))
+    found = asyncio.run(compat.get_async_connection(DatabricksHook("mine"), "mine"))
+    assert (found.conn_id, found.host) == ("mine", "h")
+    with pytest.raises(compat.AirflowNotFoundException):
+        asyncio.run(compat.get_async_connection(DatabricksHook("mine"), "no such connection"))
+
+
+def test_proxies_are_those_of_the_stock_hook_where_it_knows_them(
+    airflow_db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: dict[str, Any] = {"conn_type": "databricks", "host": "h"}
+    monkeypatch.setenv("AIRFLOW_CONN_DIRECT", json.dumps(parts))
+    monkeypatch.setenv("AIRFLOW_CONN_PROXIED", json.dumps({**parts, "extra": {"proxies": PROXIES}}))
+    known = hasattr(DatabricksHook, "proxies")
+    assert compat.proxies(DatabricksHook("direct")) == {}
+    assert compat.proxies(DatabricksHook("proxied")) == (PROXIES if known else {})
+    assert compat.proxies(SimpleNamespace()) == {}
