@@ -30,9 +30,9 @@ class Airflow2(Airflow):
             return all(self._tell("jobs", "check", "--job-type", kind).returncode == 0 for kind in kinds)
         return False
 
-    def unpause(self) -> None:
-        """Let the DAG run."""
-        self._tell("dags", "unpause", self._dag_id).check_returncode()
+    def unpause(self, *, paused: bool = False) -> None:
+        """Let the DAG run, or no more."""
+        self._tell("dags", "pause" if paused else "unpause", self._dag_id).check_returncode()
 
     def dag_runs(self) -> list[dict[str, Any]]:
         """All runs of the DAG, the newest first."""

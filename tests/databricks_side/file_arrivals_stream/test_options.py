@@ -180,3 +180,12 @@ def test_redaction_takes_the_longest_first() -> None:
 )
 def test_contains(upper: str, lower: str, held: bool) -> None:
     assert contains(upper, lower) is held
+
+
+def test_a_signal_volume_is_a_path_beside_what_is_watched() -> None:
+    assert read().signal_volume == ""
+    assert read(signal_volume="/Volumes/a/b/signals/").signal_volume == "/Volumes/a/b/signals"
+    with pytest.raises(BadInput, match="lies in monitored_directory"):
+        read(signal_volume=f"{read().root}/signals")
+    with pytest.raises(BadInput, match="is a URI"):
+        read(signal_volume="s3://bucket/signals")

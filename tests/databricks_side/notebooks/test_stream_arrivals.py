@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from databricks.sdk import WorkspaceClient
 
+from databricks_file_arrivals.core.signals import StreamPointer
 from tests.databricks_side.notebooks.conftest import Ended
 
 
@@ -21,6 +22,7 @@ def parameters(log_table: str, tmp_path: Path) -> dict[str, str]:
         "checkpoint_directory": str(tmp_path / "checkpoint"),
         "workflow_mapping_table": f"{log_table}_mapping",
         "log_table": log_table,
+        "signal_volume": str(tmp_path / "signals"),
     }
 
 
@@ -60,6 +62,8 @@ def test_as_a_notebook_then_as_a_python_task(
     for output in (notebook.output, script.output):
         assert "s3cret-connection" not in output and "Endpoint" not in output
     assert logged(client, parameters) == ["1.csv", "2.csv"]
+    (pointer,) = Path(parameters["signal_volume"], "streams").iterdir()
+    assert StreamPointer.parse(pointer.read_bytes()).batch_id == 1
 
 
 def test_what_goes_wrong_fails_the_run_and_says_what_to_do(
