@@ -33,7 +33,7 @@ def test_a_token_is_given_for_basic_and_for_form(
     client: TestClient, robot: ServicePrincipal, in_form: bool
 ) -> None:
     named = {"client_id": robot.client_id, "client_secret": robot.client_secret} if in_form else {}
-    auth = None if in_form else (robot.client_id, robot.client_secret)
+    auth: Any = None if in_form else (robot.client_id, robot.client_secret)
     given = client.post("/oidc/v1/token", data={**FORM, **named}, auth=auth)
     assert given.status_code == 200 and given.headers["cache-control"] == "no-store"
     answer = given.json()
