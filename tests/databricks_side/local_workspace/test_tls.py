@@ -15,10 +15,13 @@ from urllib.request import urlopen
 import pytest
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service import jobs
+from demo.jobs import start_stream
+from demo.wheel import stream_wheel
 
 from local_workspace.engine import setup
 from local_workspace.testing import RunningWorkspace, running_workspace
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 JOB = """# Databricks notebook source
 from databricks.sdk import WorkspaceClient
 
@@ -92,18 +95,78 @@ def test_a_run_calls_the_workspace_that_it_runs_in(robot: WorkspaceClient, run: 
 def test_the_stock_hook_logs_in_by_oauth_waiting_or_not(
     secure: RunningWorkspace, run: jobs.Run, airflow_db: str
 ) -> None:
+    found = in_airflow(secure, "-c", HOOK, str(run.run_id))
+    assert found == {"sync": "SUCCESS", "async": "SUCCESS"}
+
+
+def in_airflow(secure: RunningWorkspace, *command: str) -> Any:
+    """What a Python of its own finds, whose Airflow has the robot's connection: aiohttp reads what is to be
+    trusted when it is imported."""
     client = secure.service_principal("robot")
     connection = {
         "conn_type": "databricks", "host": f"localhost:{secure.port}", "login": client.client_id,
-        "password": client.client_secret, "extra": {"service_principal_oauth": True},
+        "password": client.client_secret,
+        "extra": {"service_principal_oauth": True, "http_path": "/sql/1.0/warehouses/local"},
     }  # fmt: skip
-    # Of its own: aiohttp reads what is to be trusted when it is imported.
-    environment = {**os.environ, "AIRFLOW_CONN_DATABRICKS_DEFAULT": json.dumps(connection)}
-    command = [sys.executable, "-c", HOOK, str(run.run_id)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    environment = {
+        **os.environ,
+        "AIRFLOW_CONN_DATABRICKS_DEFAULT": json.dumps(connection),
+        "PYTHONPATH": str(REPOSITORY / "databricks_side"),
+    }
+    done = subprocess.run(
+        [sys.executable, *command],
+        env=environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     line = next((line for line in done.stdout.splitlines() if line.startswith("FOUND ")), None)
     assert line is not None, done.stdout[-3000:] + done.stderr[-3000:]
-    assert json.loads(line.removeprefix("FOUND ")) == {"sync": "SUCCESS", "async": "SUCCESS"}
+    return json.loads(line.removeprefix("FOUND "))
+
+
+DEPLOY = """
+from databricks_file_arrivals.hooks import FileArrivalsHook
+from tests.dags.ingest import deployed
+log = deployed(FileArrivalsHook())
+log.ledger.make_consumer("by_workflow", "earliest")
+log.map(("orders", "over tls", "Y"))
+print("FOUND true")
+"""
+
+PLAY = """
+import json
+from databricks_file_arrivals.hooks import FileArrivalsHook
+from tests.dags.ingest import deployed, load, run
+log = deployed(FileArrivalsHook())
+run(load("file_arrivals_by_workflow.py")["file_arrivals_by_workflow"])
+print("FOUND", json.dumps([[*key, status] for key, status in log.outcomes("by_workflow").items()]))
+"""
+
+
+def test_the_whole_path_from_a_file_to_the_end_of_its_run(
+    secure: RunningWorkspace, robot: WorkspaceClient, airflow_db: str, tmp_path: Path
+) -> None:
+    """Stream, sensor, a task for the workflow, and its run awaited in the triggerer: all as the robot."""
+    (tmp_path / "landing" / "orders").mkdir(parents=True)
+    (tmp_path / "landing" / "orders" / "1.csv").write_text("x")
+    script = tmp_path / "nothing.py"
+    script.write_text("pass\n")
+    work = jobs.Task(task_key="t", spark_python_task=jobs.SparkPythonTask(python_file=str(script)))
+    robot.jobs.create(name="over tls", tasks=[work])
+    in_airflow(secure, "-c", DEPLOY)
+    told = {
+        "monitored_directory": str(tmp_path / "landing"),
+        "checkpoint_directory": str(tmp_path / "checkpoint"),
+        "workflow_mapping_table": "main.ingest.workflow_mapping",
+        "log_table": "main.ingest.file_log",
+    }
+    notebook = REPOSITORY / "databricks_side" / "notebooks" / "stream_arrivals.py"
+    stream = start_stream(robot, notebook, stream_wheel(REPOSITORY, tmp_path / "wheels"), told)
+    robot.jobs.wait_get_run_job_terminated_or_skipped(stream)
+    found = in_airflow(secure, "-c", PLAY)
+    assert found == [[str(tmp_path / "landing" / "orders"), "over tls", "SUCCEEDED"]]
 
 
 def test_a_token_of_a_person_works_and_a_fault_is_set(secure: RunningWorkspace) -> None:
