@@ -11,7 +11,7 @@ from databricks_file_arrivals.compat import (
     AirflowFailException,
     BaseOperator,
     Context,
-    max_map_length,
+    conf,
 )
 from databricks_file_arrivals.core.errors import BadInput
 from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFIX, Names
@@ -22,6 +22,8 @@ from databricks_file_arrivals.workspace.jobs import STARTS_PER_SECOND, JobsApi
 from databricks_file_arrivals.workspace.ledger import Ledger
 from databricks_file_arrivals.workspace.requests import OneRequest
 from databricks_file_arrivals.workspace.starts import Report
+
+_MAX_MAP_LENGTH = 1_024  # Airflow's own default
 
 
 class _RequestsOperator(BaseOperator):
@@ -188,7 +190,7 @@ class PlanRequestsOperator(_ClaimingOperator):
 
     ui_color = "#ffe8c2"
 
-    def __init__(self, *, max_requests: int = 1_024, **kwargs: Any) -> None:
+    def __init__(self, *, max_requests: int = _MAX_MAP_LENGTH, **kwargs: Any) -> None:
         super().__init__(max_requests=max_requests, **kwargs)
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
@@ -205,8 +207,9 @@ class PlanRequestsOperator(_ClaimingOperator):
 
     def plan(self, context: Context) -> Report:
         """Claim what is due; the report has what is handed out, and every request that was decided."""
+        most = conf.getint("core", "max_map_length", fallback=_MAX_MAP_LENGTH)
         with airflow_errors():
-            return self._claim(context, hand_out=max(min(self.max_requests, max_map_length()), 1))
+            return self._claim(context, hand_out=max(min(self.max_requests, most), 1))
 
 
 class RunWorkflowOperator(_RequestsOperator):
