@@ -39,11 +39,4 @@ __all__ = [
     "XCom",
     "conf",
     "get_async_connection",
-    "max_map_length",
 ]
-
-
-def max_map_length() -> int:
-    """Over how many entries Airflow maps a task at most. Its settings are read from another module on 2.11
-    than on 3."""
-    return int(conf.getint("core", "max_map_length", fallback=1024))

@@ -10,7 +10,7 @@ from databricks_file_arrivals.compat import (
     AirflowException,
     AirflowFailException,
     Context,
-    max_map_length,
+    conf,
 )
 from databricks_file_arrivals.config import number
 from databricks_file_arrivals.core.config_options import STARTS_PER_SECOND
@@ -26,6 +26,8 @@ from databricks_file_arrivals.workspace.jobs import JobsApi
 from databricks_file_arrivals.workspace.ledger import Ledger
 from databricks_file_arrivals.workspace.requests import OneRequest
 from databricks_file_arrivals.workspace.starts import Report
+
+_MAX_MAP_LENGTH = 1_024  # Airflow's own default
 
 
 class _RequestsOperator(TellingOperator):
@@ -198,7 +200,7 @@ class PlanRequestsOperator(_ClaimingOperator):
 
     ui_color = "#ffe8c2"
 
-    def __init__(self, *, max_requests: int = 1_024, **kwargs: Any) -> None:
+    def __init__(self, *, max_requests: int = _MAX_MAP_LENGTH, **kwargs: Any) -> None:
         super().__init__(max_requests=max_requests, **kwargs)
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
@@ -215,8 +217,9 @@ class PlanRequestsOperator(_ClaimingOperator):
 
     def plan(self, context: Context) -> Report:
         """Claim what is due; the report has what is handed out, and every request that was decided."""
+        most = conf.getint("core", "max_map_length", fallback=_MAX_MAP_LENGTH)
         with airflow_errors():
-            return self._claim(context, hand_out=max(min(self.max_requests, max_map_length()), 1))
+            return self._claim(context, hand_out=max(min(self.max_requests, most), 1))
 
 
 class RunWorkflowOperator(_RequestsOperator):
