@@ -25,7 +25,7 @@ test: setup ## the whole test suite, on two workers
 matrix: setup ## install, test and run it on every Airflow that it is for; ARGS="3.0 3.3", many minutes
 	@PYTHONPATH=databricks_side $(BIN)/python -m matrix $(ARGS)
 
-bench: setup ## the measurements that the docs quote: starts, logs, planner; many minutes
+bench: setup ## the measurements that the docs quote: starts, tasks, waits, latency, logs, planner; many minutes
 	$(BIN)/python -m bench
 
 lint: setup ## style and types

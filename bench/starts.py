@@ -177,6 +177,7 @@ def airflow(workspace: RunningWorkspace) -> Iterator[None]:
                 "port": workspace.port,
                 "schema": "http",
                 "password": workspace.token(USER),
+                "extra": {"http_path": f"/sql/1.0/warehouses/{workspace.warehouse_id}"},
             }
         )
         subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)

@@ -79,12 +79,6 @@ def failed_run_before(context: Context) -> tuple[datetime, timedelta] | None:
     return last.end_date, last.end_date - since
 
 
-def max_map_length() -> int:
-    """Over how many entries Airflow maps a task at most. Its settings are read from another module on 2.11
-    than on 3."""
-    return int(conf.getint("core", "max_map_length", fallback=1024))
-
-
 def run_began(context: Context) -> datetime:
     """A time before which the DAG run of a task has done nothing. On 2.11 a DAG run has no `run_after`; and
     everywhere its `start_date` is set anew when its tasks are cleared."""
@@ -136,7 +130,6 @@ __all__ = [
     "conf",
     "failed_run_before",
     "get_async_connection",
-    "max_map_length",
     "proxies",
     "run_began",
 ]

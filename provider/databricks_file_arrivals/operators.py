@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from databricks_file_arrivals.compat import Context, max_map_length, run_began
+from databricks_file_arrivals.compat import Context, conf, run_began
 from databricks_file_arrivals.config import number
 from databricks_file_arrivals.core.config_options import STARTS_PER_SECOND
 from databricks_file_arrivals.core.errors import BadInput
@@ -21,6 +21,7 @@ from databricks_file_arrivals.workspace.requests import OneRequest
 from databricks_file_arrivals.workspace.starts import Report
 
 _CLOCKS_APART = timedelta(hours=1)  # Airflow's and the warehouse's, at most
+_MAX_MAP_LENGTH = 1_024  # Airflow's own default
 
 
 class TriggerWorkflowsOperator(ClaimingOperator, WaitingOperator):
@@ -129,7 +130,7 @@ class PlanRequestsOperator(ClaimingOperator):
 
     ui_color = "#ffe8c2"
 
-    def __init__(self, *, max_requests: int = 1_024, **kwargs: Any) -> None:
+    def __init__(self, *, max_requests: int = _MAX_MAP_LENGTH, **kwargs: Any) -> None:
         super().__init__(max_requests=max_requests, **kwargs)
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
@@ -146,8 +147,9 @@ class PlanRequestsOperator(ClaimingOperator):
 
     def plan(self, context: Context) -> Report:
         """Claim what is due; the report has what is handed out, and every request that was decided."""
+        most = conf.getint("core", "max_map_length", fallback=_MAX_MAP_LENGTH)
         with airflow_errors():
-            return self._claim(context, hand_out=max(min(self.max_requests, max_map_length()), 1))
+            return self._claim(context, hand_out=max(min(self.max_requests, most), 1))
 
 
 class RunWorkflowOperator(WaitingOperator):

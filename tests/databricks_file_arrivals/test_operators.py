@@ -1,4 +1,4 @@
-"""The operator as a task instance of a real DAG run."""
+"""The operators as task instances of real DAG runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.service.jobs import JobSettings
 
 from tests.airflow_side import Log
 from tests.airflow_versions import load_dag, run_dag
@@ -14,11 +16,25 @@ from tests.conftest import DAG_FOLDERS
 SOURCE = """
 from datetime import datetime
 from airflow import DAG
-from databricks_file_arrivals.operators import TriggerWorkflowsOperator
+from databricks_file_arrivals.operators import *
 
-with DAG({dag_id!r}, schedule=None, start_date=datetime(2026, 1, 1)):
-    TriggerWorkflowsOperator(task_id="trigger", **{arguments!r})
+LOG = {log_table!r}
+MAPPING = {mapping_table!r}
+with DAG({dag_id!r}, schedule=None, start_date=datetime(2026, 1, 1), default_args={{"log_table": LOG}}):
+{tasks}
 """
+PLAN = '    plan = PlanRequestsOperator(task_id="plan", workflow_mapping_table=MAPPING{more})\n'
+RUN = '    RunWorkflowOperator.partial(task_id="run", retries={retries}).expand(request={requests})\n'
+TRIGGER = '    TriggerWorkflowsOperator(task_id="trigger", workflow_mapping_table=MAPPING, **{arguments!r})\n'
+
+
+def run_tasks(log: Log, name: str, tasks: str) -> Any:
+    """A DAG run of these tasks, once all of them have ended."""
+    dag_id = f"{name}_{log.names.log.parts[1]}"
+    file = DAG_FOLDERS["written"] / f"{name}.py"
+    tables = {"log_table": str(log.names.log), "mapping_table": str(log.names.mapping)}
+    file.write_text(SOURCE.format(dag_id=dag_id, tasks=tasks, **tables))
+    return run_dag(load_dag(file))
 
 
 @pytest.fixture
@@ -33,15 +49,8 @@ def trigger_task(
         log = new_log()
         log.map(*rows)
         log.land(files)
-        arguments = {
-            "log_table": str(log.names.log),
-            "workflow_mapping_table": str(log.names.mapping),
-            "retries": 2,
-            **changes,
-        }
-        file = DAG_FOLDERS["written"] / "trigger_only.py"
-        file.write_text(SOURCE.format(dag_id=f"trigger_{log.names.log.parts[1]}", arguments=arguments))
-        return log, run_dag(load_dag(file)).get_task_instance("trigger")
+        ended = run_tasks(log, "trigger_only", TRIGGER.format(arguments={"retries": 2, **changes}))
+        return log, ended.get_task_instance("trigger")
 
     return run
 
@@ -93,3 +102,72 @@ def test_bad_mapping_rows_are_counted_and_the_others_work(
     )
     assert task.state == "success" and task.xcom_pull("trigger")["mapping_problems"] == 3
     assert log.outcomes("default") == {("/in/a", "alpha"): "TRIGGERED", ("/in/b", None): "UNMAPPED"}
+
+
+def started(admin: WorkspaceClient, job_id: int, log: Log) -> list[str]:
+    """The directories for which a job has runs, one entry for each run."""
+    runs = admin.jobs.list_runs(job_id=job_id)
+    told = [{p.name: p.value for p in run.job_parameters or ()} for run in runs]
+    return sorted(str(each["directory"]) for each in told if each["log_table"] == str(log.names.log))
+
+
+def test_each_workflow_is_a_task_of_its_own(
+    airflow_db: str, new_log: Callable[[], Log], jobs: dict[str, int], admin: WorkspaceClient
+) -> None:
+    log = new_log()
+    log.map(("/in/a", "alpha", "Y"), ("/in/b", "beta", "Y"), ("/in/l", "locked", "Y"))
+    log.land({"/in/a": 2, "/in/b": 1, "/in/l": 1, "/in/z": 1})
+    ended = run_tasks(log, "mapped", PLAN.format(more="") + RUN.format(retries=2, requests="plan.output"))
+    tasks = {ti.rendered_map_index: ti for ti in ended.get_task_instances() if ti.task_id == "run"}
+    assert {label: (str(ti.state), ti.try_number) for label, ti in tasks.items()} == {
+        "/in/a → alpha": ("success", 1),
+        "/in/b → beta": ("success", 1),
+        "/in/l → locked": ("failed", 1),
+    }
+    assert log.outcomes("default") == {
+        ("/in/a", "alpha"): "TRIGGERED",
+        ("/in/b", "beta"): "TRIGGERED",
+        ("/in/l", "locked"): "ERROR",
+        ("/in/z", None): "UNMAPPED",
+    }
+    rows = log.hook.query(
+        f"SELECT status, task_id, count(*) AS n FROM {log.names.log.sql} GROUP BY status, task_id ORDER BY 1"
+    )
+    assert [(r["status"], r["task_id"], r["n"]) for r in rows] == [
+        ("CLAIMED", "plan", 1),
+        ("ERROR", "run", 1),
+        ("PLANNED", "plan", 3),
+        ("TRIGGERED", "run", 2),
+        ("UNMAPPED", "plan", 1),
+    ]
+    assert started(admin, jobs["alpha"], log) == ["/in/a"]
+
+
+def test_bad_requests_stop_no_others_and_the_other_form_goes_on(
+    airflow_db: str, new_log: Callable[[], Log], new_job: Callable[..., int], admin: WorkspaceClient
+) -> None:
+    log = new_log()
+    names = [f"{kind} {log.names.log.parts[1]}" for kind in ("deleted", "renamed", "as it was", "next time")]
+    made = [new_job(name) for name in names]
+    log.map(*((f"/in/{i}", name, "Y") for i, name in enumerate(names)))
+    log.land({f"/in/{i}": 1 for i in range(4)})
+    planned = run_tasks(log, "planned", PLAN.format(more=", max_requests=3"))
+    requests = planned.get_task_instance("plan").xcom_pull("plan")
+    assert [r["directory"] for r in requests] == ["/in/0", "/in/1", "/in/2"], requests
+    row = log.ledger.consumer("default")
+    assert row is not None and row.overdue, "one is left over"
+    admin.jobs.delete(made[0])
+    admin.jobs.update(made[1], new_settings=JobSettings(name=f"{names[1]} since"))
+    bad = [None, {"trigger_id": 3}, {"trigger_id": "x"}, {"trigger_id": f"{1:012x}" + "0" * 52}]
+    tasks = RUN.format(retries=0, requests=[*requests, requests[2], *bad])
+    ended = run_tasks(log, "runs", tasks).get_task_instances()
+    states = {ti.map_index: str(ti.state) for ti in ended}
+    assert [states[i] for i in range(8)] == ["failed", "success", "success", "success"] + ["failed"] * 4
+    assert started(admin, made[2], log) == ["/in/2"], "two tasks, one run"
+    run_tasks(log, "trigger_only", TRIGGER.format(arguments={"retries": 0}))
+    left = log.outcomes("default")
+    assert [left[f"/in/{i}", name] for i, name in enumerate(names)] == [
+        "ERROR",
+        *["TRIGGERED"] * 3,
+    ]
+    assert started(admin, made[3], log) == ["/in/3"]

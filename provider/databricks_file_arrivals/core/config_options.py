@@ -29,9 +29,10 @@ STARTS_PER_SECOND = Option(
 )
 MOST_ASSET_EVENTS = Option(
     "most_asset_events",
-    1_000,
-    "How many directories one task adds an asset event for at most. Airflow writes all events of a task in "
-    "one transaction. The task's log says what was left out.",
+    200,
+    "How many directories one task adds an asset event for at most. Airflow registers all events of a task "
+    "in one call, which its worker waits for as long as [workers] execution_api_timeout says. The task's log "
+    "says what was left out.",
     "0.1.0",
 )
 MOST_LINEAGE_EVENTS = Option(

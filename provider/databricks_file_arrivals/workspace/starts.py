@@ -281,7 +281,7 @@ class Starts:
             return []
         self._replayed = self._ledger.replayed(self._consumer, [row.trigger_id or "" for row in due])
         due = [row for row in due if row.trigger_id not in self._replayed]
-        log.info("%d starts are left over, or failed before and are tried again", len(due))
+        log.info("starting what is left over or has failed before: %d", len(due))
         attempts = self.attempts(row for row in due if row.status is Status.NOT_RUN)
         again = [row for row in due if row.status is not Status.NOT_RUN]
         return attempts + self.start([*again, *attempts], open_rows, leave=False)
