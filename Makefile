@@ -22,7 +22,7 @@ crash: setup ## kill everything at random while files land, then compare; ARGS="
 test: setup ## the whole test suite, on two workers
 	$(BIN)/python -m pytest -n 2
 
-bench: setup ## the measurements that the docs quote: starts, logs, planner; many minutes
+bench: setup ## the measurements that the docs quote: starts, waits, logs, planner; many minutes
 	$(BIN)/python -m bench
 
 lint: setup ## style and types
