@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from databricks_file_arrivals.core.errors import Refused
+from databricks_file_arrivals.core.outcomes import LogRow, Status, latest
 from databricks_file_arrivals.core.runs import ENDED
 from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.workspace.awaiting import Awaited, listed
 from databricks_file_arrivals.workspace.exchange import Answer, Call, run
-from tests.airflow_side import fails_when_there_is
+from tests.airflow_side import Log, fails_when_there_is
 
 LISTED_AS_ACTIVE = {"QUEUED", "PENDING", "RUNNING", "TERMINATING"}
 """All that Databricks promises to list with active_only."""
@@ -164,3 +165,37 @@ def test_the_real_api_shows_ends_of_all_kinds(
         run(watched.poll(), hook.call)
         time.sleep(0.2)
     assert not watched.left and watched.gone == {deleted, 999_999_999}
+
+
+def test_what_a_task_waits_for_is_what_it_planned_or_started_in_claims_that_count(log: Log) -> None:
+    consumer, mine = log.consumer(), {"dag_id": "d", "dag_run_id": "it's", "task_id": "t"}
+
+    def row(status: Status, claim: str, token: str | None, task: dict[str, str], attempt: int = 1) -> LogRow:
+        names = {"consumer": consumer, "claim_id": claim, "epoch": 1, "directory": token, "rule_id": "r"}
+        row = LogRow(status=status, **names, **task)  # type: ignore[arg-type]  # the names of its fields
+        return replace(row, trigger_id=token and f"{token}{attempt}", attempt=attempt)
+
+    other = {**mine, "dag_run_id": "another"}
+    log.ledger.append(
+        [
+            row(Status.PLANNED, "won", "planned", mine),
+            row(Status.TRIGGERED, "won", "planned", other),
+            row(Status.PLANNED, "won", "started", other),
+            row(Status.TRIGGERED, "won", "started", mine),
+            row(Status.FAILED, "won", "started", other),
+            row(Status.PLANNED, "won", "started", other, attempt=2),
+            row(Status.PLANNED, "won", "theirs", other),
+            row(Status.FAILED, "won", "theirs", mine),
+            row(Status.PLANNED, "lost", "void", mine),
+            row(Status.CLAIMED, "won", None, other),
+        ]
+    )
+    since = datetime.now(timezone.utc) - timedelta(hours=1)
+    found = log.ledger.of_task(consumer, mine, since)
+    assert {(r.trigger_id, r.status) for r in latest(found.rows).values()} == {
+        ("planned1", Status.TRIGGERED),
+        ("started2", Status.PLANNED),
+    }
+    assert len(found.rows) == 6 and found.now is not None and found.now > since
+    assert not log.ledger.of_task(consumer, {**mine, "task_id": "nobody"}, since).rows
+    assert not log.ledger.of_task(consumer, mine, since + timedelta(hours=2)).rows
