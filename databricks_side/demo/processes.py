@@ -158,7 +158,7 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):  # psutil never takes a newer process of the same id for it
             process.kill()
-    psutil.wait_procs(processes, timeout=END_SECONDS)
+    _wait(processes, END_SECONDS)
 
 
 def _end(roots: Sequence[psutil.Process]) -> None:
@@ -166,11 +166,27 @@ def _end(roots: Sequence[psutil.Process]) -> None:
     everything = _trees([root.pid for root in roots])
     for root in roots:
         root.terminate()
-    psutil.wait_procs(roots, timeout=END_SECONDS)
-    _, left = psutil.wait_procs(everything, timeout=ORPHAN_SECONDS)
-    for process in left:
-        process.kill()
-    psutil.wait_procs(left, timeout=END_SECONDS)
+    _wait(roots, END_SECONDS)
+    _kill(_wait(everything, ORPHAN_SECONDS))
+
+
+def _wait(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until they have ended: those that have not.
+
+    Not by psutil.wait_procs: where a thread has the id of a process by now, Linux may answer it with an error
+    that it does not expect (ENOENT), and whatever is left would live on.
+    """
+    deadline = time.monotonic() + seconds
+    while (left := [each for each in processes if _lives(each)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def until(
