@@ -171,22 +171,17 @@ def _end(roots: Sequence[psutil.Process]) -> None:
 
 
 def _wait(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Wait until they have ended: those that have not.
-
-    Not by psutil.wait_procs: where a thread has the id of a process by now, Linux may answer it with an error
-    that it does not expect (ENOENT), and whatever is left would live on.
-    """
+    """Wait until they have ended: those that have not."""
     deadline = time.monotonic() + seconds
-    while (left := [each for each in processes if _lives(each)]) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    left = list(processes)
+    while left:
+        try:
+            return psutil.wait_procs(left, timeout=max(0.0, deadline - time.monotonic()))[1]
+        except FileNotFoundError:
+            # ENOENT: what has the id by now is a thread. Older Linux says ESRCH, which psutil expects.
+            time.sleep(0.05)
+            left = [process for process in left if process.is_running()]
     return left
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def until(
