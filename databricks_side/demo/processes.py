@@ -158,7 +158,7 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):  # psutil never takes a newer process of the same id for it
             process.kill()
-    psutil.wait_procs(processes, timeout=END_SECONDS)
+    _wait(processes, END_SECONDS)
 
 
 def _end(roots: Sequence[psutil.Process]) -> None:
@@ -166,11 +166,22 @@ def _end(roots: Sequence[psutil.Process]) -> None:
     everything = _trees([root.pid for root in roots])
     for root in roots:
         root.terminate()
-    psutil.wait_procs(roots, timeout=END_SECONDS)
-    _, left = psutil.wait_procs(everything, timeout=ORPHAN_SECONDS)
-    for process in left:
-        process.kill()
-    psutil.wait_procs(left, timeout=END_SECONDS)
+    _wait(roots, END_SECONDS)
+    _kill(_wait(everything, ORPHAN_SECONDS))
+
+
+def _wait(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until they have ended: those that have not."""
+    deadline = time.monotonic() + seconds
+    left = list(processes)
+    while left:
+        try:
+            return psutil.wait_procs(left, timeout=max(0.0, deadline - time.monotonic()))[1]
+        except FileNotFoundError:
+            # ENOENT: what has the id by now is a thread. Older Linux says ESRCH, which psutil expects.
+            time.sleep(0.05)
+            left = [process for process in left if process.is_running()]
+    return left
 
 
 def until(

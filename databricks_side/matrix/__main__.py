@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import signal
 import sys
@@ -53,7 +54,13 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument(
         "--steps", nargs="+", choices=STEPS, default=STEPS, help="which of them (default: all, in this order)"
     )
-    whole.add_argument("--pytest", nargs="*", default=[], metavar="WORD", help="more words for pytest")
+    whole.add_argument(
+        "--pytest",
+        type=shlex.split,
+        default=[],
+        metavar="WORDS",
+        help='more words for pytest, such as --pytest="-k compat"',
+    )
     whole.add_argument(
         "--state",
         type=lambda text: Path(text).absolute(),

@@ -13,13 +13,14 @@ from demo.report import disagreements, reconcile
 from demo.scenario import Scenario, scenario
 from demo.screen import Screen
 from demo.stage import REPOSITORY, Stage, stage
-from demo.watch import Watch, doubled_runs
+from demo.watch import PATIENCE_SECONDS, Watch, doubled_runs
 
 from matrix.airflow2 import Airflow2
 from matrix.environments import Environment
 
 AREAS = ("orders/de/", "orders/東京/", "invoices/ACME Corp./", "archive/", "lost & found/")
 """Some of the demo's: a fan-out, a nearer rule, a name that is not ASCII, an inactive rule, none at all."""
+WAITS = "the sensor waits in the triggerer"
 
 
 class MatrixStage(Stage):
@@ -51,8 +52,8 @@ def run_end_to_end(tests: Environment, major: int, state: Path, screen: Screen) 
         watch.until_logged(visible[0])
         made.airflow.unpause()
         watch.until_done(visible[0])
-        until(lambda: _waits(made.airflow), "the sensor is deferred", made.processes, seconds=120, pause=2)
-        screen.say("the sensor waits in the triggerer; the second wave lands")
+        until(lambda: _waits(made.airflow), WAITS, made.processes, seconds=PATIENCE_SECONDS, pause=2)
+        screen.say(f"{WAITS}; the second wave lands")
         land(made.landing, wanted.wave(2))
         watch.until_done(visible[1])
         runs = watch.runs()

@@ -22,7 +22,7 @@ TOOLS = (
     *("databricks-sdk", "hypothesis", "psutil"),
     *("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist"),
 )
-"""What the tests need beside Airflow, as it is locked here."""
+"""What the tests need beside Airflow, as it is locked here; what the plain environment has stays."""
 LOOSE_TOOLS = ("delta-spark", "py4j", "pyspark")
 """The same, but without what they require, which would change other packages: the process of the tests only
 asks them where the jars are. Spark runs in this repository's environment."""
@@ -121,9 +121,11 @@ def plain(version: Version, python: str, folder: Path) -> Environment:
 def for_tests(plain: Environment, python: str, wheel: Path, lock: Path, folder: Path) -> Environment:
     """The same with the wheel and what the tests need, without a change to what is in the plain one."""
     frozen = folder.with_suffix(".frozen")
-    frozen.write_text("\n".join(sorted(plain.frozen())))
+    there = plain.frozen()
+    frozen.write_text("\n".join(sorted(there)))
+    has = {line.partition("==")[0] for line in there}
     locked = {line.split("==")[0]: line.split(" ;")[0].strip() for line in lock.read_text().splitlines()}
-    tools = [locked[name] for name in TOOLS]
+    tools = [locked[name] for name in TOOLS if name not in has]
     steps = [
         ["--no-deps", "--requirements", str(frozen)],
         ["--constraints", str(frozen), *tools],

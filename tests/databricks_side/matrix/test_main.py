@@ -42,7 +42,8 @@ def test_the_table_has_a_line_for_each_version() -> None:
 def test_all_is_wanted_unless_it_is_said() -> None:
     given = parser().parse_args([])
     assert given.versions == [] and tuple(given.steps) == STEPS
-    assert parser().parse_args(["3.3", "--steps", "tests"]).steps == ["tests"]
+    given = parser().parse_args(["3.3", "--steps", "tests", "--pytest=-k 'a and b'"])
+    assert given.steps == ["tests"] and given.pytest == ["-k", "a and b"]
 
 
 def test_the_wheel_is_the_provider(tmp_path: Path) -> None:
