@@ -30,8 +30,8 @@ ARROWS: dict[str, set[str]] = {
     "outlets": {"core", "compat", "config"},
     "lineage": {ROOT, "core", "compat", "config"},
     "notifications": {"core", "workspace", "compat"},
-    "triggers": {"core", "workspace", "compat", "hooks"},
-    "sensors": {"core", "workspace", "compat", "hooks", "triggers", "links"},
+    "triggers": {"core", "workspace", "compat", "hooks", "metrics"},
+    "sensors": {"core", "workspace", "compat", "hooks", "metrics", "triggers"},
     "telling": {
         *("core", "workspace", "compat", "hooks"),
         *("links", "lineage", "outlets", "notifications", "metrics"),

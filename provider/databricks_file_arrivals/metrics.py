@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 
 from databricks_file_arrivals.compat import Stats
 from databricks_file_arrivals.core.notices import STATUSES, Kind
@@ -52,6 +54,9 @@ def lags(rows: Iterable[LogRow]) -> list[float]:
     ]
 
 
-def record_poll(seconds: float, consumer: str) -> None:
-    """Tell how long one look for arrivals took."""
-    Stats.timing(POLL_TIME, seconds * 1000, tags={"consumer": consumer})
+@contextmanager
+def poll_time(log_table: str) -> Generator[None]:
+    """Tell how long one look for arrivals takes, when it succeeds."""
+    begun = time.perf_counter()
+    yield
+    Stats.timing(POLL_TIME, (time.perf_counter() - begun) * 1000, tags={"log_table": log_table})

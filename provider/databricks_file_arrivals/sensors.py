@@ -14,6 +14,7 @@ from databricks_file_arrivals.compat import (
 )
 from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFIX
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
+from databricks_file_arrivals.metrics import poll_time
 from databricks_file_arrivals.triggers import FileArrivalTrigger
 from databricks_file_arrivals.workspace.exchange import run
 from databricks_file_arrivals.workspace.gate import ConsumerWatch
@@ -179,7 +180,8 @@ class FileArrivalSensor(BaseSensorOperator):
                 self.log_table, self._asks_for, self.signal_volume, self.reconcile_every.total_seconds()
             )
             look = watch.confirm if over else watch.look
-            reason = run(look(hook.warehouse_id), hook.call)
+            with poll_time(self.log_table):
+                reason = run(look(hook.warehouse_id), hook.call)
         self.log.info("due: %s", reason) if reason else self.log.info("nothing is due")
         return bool(reason)
 

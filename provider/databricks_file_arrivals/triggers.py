@@ -16,6 +16,7 @@ from databricks_file_arrivals.core.insistence import Insistence, Step
 from databricks_file_arrivals.core.signals import SignalVolume
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.hooks import FileArrivalsHook
+from databricks_file_arrivals.metrics import poll_time
 from databricks_file_arrivals.workspace.awaiting import Awaited, listed
 from databricks_file_arrivals.workspace.exchange import Exchange, run_async
 from databricks_file_arrivals.workspace.gate import ConsumerWatch, Gate
@@ -140,7 +141,8 @@ class FileArrivalTrigger(BaseTrigger):
             over = datetime.now(timezone.utc) >= deadline
             try:
                 # The last word of an idle wait has the tables, whatever pointers say.
-                reason = await line.run(watch.confirm if over else watch.look)
+                with poll_time(self.log_table):
+                    reason = await line.run(watch.confirm if over else watch.look)
                 failures = 0
             except FileArrivalsError as error:
                 failures += 1
@@ -224,7 +226,8 @@ class FileArrivalEventTrigger(BaseEventTrigger):
             while True:
                 pause = kwargs["poll_interval"]
                 try:
-                    look: Look | Failed = await line.run(watch.look)
+                    with poll_time(kwargs["log_table"]):
+                        look: Look | Failed = await line.run(watch.look)
                     failures = 0
                 except FileArrivalsError as error:
                     failures += 1
