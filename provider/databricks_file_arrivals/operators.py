@@ -137,7 +137,7 @@ class _WaitingOperator(_RequestsOperator):
     ) -> None:
         super().__init__(**kwargs)
         if poll_interval <= 0:
-            raise ValueError(f"poll_interval is {poll_interval}: give the seconds between two looks, such as 30.")
+            raise ValueError(f"poll_interval is {poll_interval}: give seconds between two looks, such as 30.")
         self.wait_for_completion = wait_for_completion
         self.completion_timeout = completion_timeout
         self.poll_interval = poll_interval
