@@ -34,7 +34,7 @@ lint: setup ## style and types
 	$(BIN)/mypy
 
 quotes: ## take the DAGs that README and docs quote from dags/ anew
-	$(BIN)/python .ci/quotes.py
+	$(BIN)/python docs/quotes.py
 
 lock: ## pin requirements.in anew
 	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate -q requirements.in -o requirements.lock

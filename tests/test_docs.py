@@ -67,6 +67,6 @@ def test_quotes_of_dags_are_as_the_dags_are() -> None:
     ]
     assert set(quotes) == {f"dags/{path.name}" for path in (REPOSITORY / "dags").glob("*.py")}
     done = subprocess.run(
-        [sys.executable, ".ci/quotes.py", "--check"], cwd=REPOSITORY, capture_output=True, text=True
+        [sys.executable, "docs/quotes.py", "--check"], cwd=REPOSITORY, capture_output=True, text=True
     )
     assert done.returncode == 0, f"make quotes\n{done.stdout}{done.stderr}"
