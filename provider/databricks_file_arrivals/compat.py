@@ -79,6 +79,14 @@ def failed_run_before(context: Context) -> tuple[datetime, timedelta] | None:
     return last.end_date, last.end_date - since
 
 
+def failed_polls(context: Context) -> list[str]:
+    """What the asset events that triggered this DAG run say of polls that failed. Airflow 2 has no watchers,
+    and so no such events."""
+    found: Mapping[Any, Any] = context.get("triggering_asset_events") or {}
+    payloads = [(e.extra or {}).get("payload") for events in found.values() for e in events]
+    return [p["message"] for p in payloads if isinstance(p, dict) and p.get("state") == "error"]
+
+
 def run_began(context: Context) -> datetime:
     """A time before which the DAG run of a task has done nothing. On 2.11 a DAG run has no `run_after`; and
     everywhere its `start_date` is set anew when its tasks are cleared."""
@@ -128,6 +136,7 @@ __all__ = [
     "TaskInstanceKey",
     "XCom",
     "conf",
+    "failed_polls",
     "failed_run_before",
     "get_async_connection",
     "proxies",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from databricks_file_arrivals.compat import AirflowException, AirflowFailException, Context
+from databricks_file_arrivals.compat import AirflowException, AirflowFailException, Context, failed_polls
 from databricks_file_arrivals.core.errors import FileArrivalsError
 from databricks_file_arrivals.core.outcomes import LogRow
 from databricks_file_arrivals.core.signals import ConsumerPointer, SignalVolume
@@ -109,6 +109,8 @@ class ClaimingOperator(RequestsOperator):
         names = Names.of(self.log_table, self.workflow_mapping_table)
         volume = SignalVolume.parse(self.signal_volume) if self.signal_volume else None
         self.begin_telling(context, hook, names)
+        for message in failed_polls(context):
+            self.log.warning("the poll for arrivals that started this run fails: %s", message)
         options = self._options(
             context,
             lineage=parent_context(context),

@@ -16,7 +16,8 @@ PROXIES = {"https": "http://proxy.example:3128"}
 
 
 def test_every_name_is_there() -> None:
-    assert [name for name in compat.__all__ if getattr(compat, name, None) is None] == []
+    watched = [] if compat.EVENT_DRIVEN else ["AssetWatcher"]
+    assert [name for name in compat.__all__ if getattr(compat, name, None) is None] == watched
 
 
 def test_the_exceptions_are_those_that_airflow_acts_on() -> None:
@@ -43,3 +44,12 @@ def test_proxies_are_those_of_the_stock_hook_where_it_knows_them(
     assert compat.proxies(DatabricksHook("direct")) == {}
     assert compat.proxies(DatabricksHook("proxied")) == (PROXIES if known else {})
     assert compat.proxies(SimpleNamespace()) == {}
+
+
+def test_polls_that_failed_are_found_among_what_triggered_a_run() -> None:
+    def event(**payload: str) -> Any:
+        return SimpleNamespace(extra={"from_trigger": True, "payload": payload})
+
+    events = [event(state="due", message="a"), event(state="error", message="b"), SimpleNamespace(extra={})]
+    assert compat.failed_polls({"triggering_asset_events": {"x": events}}) == ["b"]
+    assert compat.failed_polls({}) == []

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from airflow.exceptions import TaskDeferred
 
 from databricks_file_arrivals.compat import AirflowException, AirflowSkipException
+from databricks_file_arrivals.core.signals import ConsumerPointer
 from databricks_file_arrivals.sensors import FileArrivalSensor
 from databricks_file_arrivals.triggers import FileArrivalTrigger
+from databricks_file_arrivals.workspace.exchange import run
+from databricks_file_arrivals.workspace.files import write_file
 from local_workspace.testing import RunningWorkspace
-from tests.airflow_side import Log
+from tests.airflow_side import Log, Signals
 
 CONTEXT: Any = {}
 
@@ -21,19 +26,80 @@ def sensor(log: Log, **changes: Any) -> FileArrivalSensor:
     return FileArrivalSensor(task_id="arrived", log_table=str(log.names.log), **changes)
 
 
-def test_it_passes_at_once_when_something_is_due(log: Log) -> None:
+def deferred(made: FileArrivalSensor, context: Any = CONTEXT) -> FileArrivalTrigger:
+    """The trigger that it defers to."""
+    with pytest.raises(TaskDeferred) as raised:
+        made.execute(context)
+    assert isinstance(raised.value.trigger, FileArrivalTrigger) and raised.value.method_name == "resume"
+    return raised.value.trigger
+
+
+def test_what_is_due_passes_at_once_unless_it_lingers(log: Log) -> None:
     consumer = log.consumer()
     log.land({"/in/a": 1})
-    sensor(log, consumer=consumer).execute(CONTEXT)
+    sensor(log, consumer=consumer, linger=0).execute(CONTEXT)
+    lingering = deferred(sensor(log, consumer=consumer))
+    assert (lingering.first_look, lingering.linger) == (30.0, 0.0), "it has been seen: it lingers once"
+
+
+def test_with_a_signal_volume_nothing_is_asked_of_the_warehouse_while_nothing_is_new(
+    log: Log, databricks: RunningWorkspace, new_signals: Callable[[], Signals]
+) -> None:
+    signals, consumer = new_signals(), log.consumer()
+    row = log.ledger.consumer(consumer)
+    assert row is not None
+    pointer = ConsumerPointer(str(log.names.log), consumer, row.epoch, row.cursor)
+    run(write_file(f"{signals.path}/consumers/{consumer}.json", pointer.text().encode()), log.hook.call)
+    stream = log.land({"/in/a": 1})
+    signals.point(log, "other", -1)
+    with databricks.faults.added(
+        "error", "POST /api/2.0/sql/statements", status=503, times=0, principal="alice"
+    ):
+        made = deferred(sensor(log, consumer=consumer, signal_volume=signals.path, linger=7))
+    assert (made.signal_volume, made.first_look, made.linger) == (signals.path, 0.0, 7.0)
+    signals.point(log, stream, 0)
+    sensor(log, consumer=consumer, signal_volume=signals.path, linger=0).execute(CONTEXT)
+
+
+@dataclass
+class Ended:
+    """A DAG run, and a task instance that knows it as the one before."""
+
+    state: str
+    end_date: datetime
+    start_date: datetime
+
+    def get_previous_dagrun(self) -> Ended:
+        return self
+
+
+@pytest.mark.parametrize(
+    ("state", "failing", "ago", "pause"),
+    [
+        ("success", 300, 5, 0),
+        ("failed", 1, 5, 25),
+        ("failed", 300, 5, 295),
+        ("failed", 300, 400, 0),
+        ("failed", 86_400, 5, 595),
+    ],
+)
+def test_after_a_failed_run_it_waits_before_it_looks(
+    log: Log, state: str, failing: int, ago: int, pause: int
+) -> None:
+    consumer = log.consumer()
+    log.land({"/in/a": 1})
+    end = datetime.now(timezone.utc) - timedelta(seconds=ago)
+    before = Ended(state, end, end)
+    context: Any = {"ti": before, "prev_end_date_success": end - timedelta(seconds=failing)}
+    made = sensor(log, consumer=consumer, linger=0)
+    if not pause:
+        made.execute(context)
+    else:
+        assert deferred(made, context).first_look == pytest.approx(pause, abs=1)
 
 
 def test_it_defers_to_a_trigger_with_an_absolute_deadline(log: Log) -> None:
-    with pytest.raises(TaskDeferred) as deferred:
-        sensor(log, consumer=log.consumer(), idle_after=timedelta(minutes=7), poke_interval=9).execute(
-            CONTEXT
-        )
-    made = deferred.value.trigger
-    assert isinstance(made, FileArrivalTrigger) and deferred.value.method_name == "resume"
+    made = deferred(sensor(log, consumer=log.consumer(), idle_after=timedelta(minutes=7), poke_interval=9))
     assert made.poke_interval == 9
     left = datetime.fromisoformat(made.deadline) - datetime.now().astimezone()
     assert timedelta(minutes=6) < left < timedelta(minutes=7)
