@@ -62,7 +62,13 @@ class Watch:
 
     def until_done(self, landed: int) -> None:
         """Wait until all that landed is claimed and every run has ended."""
-        self._wait(lambda: self.look().done(landed) and self._waiting() == 0, "everything is read")
+
+        def done() -> bool:
+            # In this order: what was claimed after the look is not waiting, and not among its runs either.
+            waiting = self._waiting()
+            return self.look().done(landed) and waiting == 0
+
+        self._wait(done, "everything is read")
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         until(condition, what, self._stage.processes, seconds=PATIENCE_SECONDS, pause=PAUSE_SECONDS)
