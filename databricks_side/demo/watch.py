@@ -64,9 +64,8 @@ class Watch:
         """Wait until all that landed is claimed and every run has ended."""
 
         def done() -> bool:
-            # In this order: what was claimed after the look is not waiting, and not among its runs either.
-            waiting = self._waiting()
-            return self.look().done(landed) and waiting == 0
+            # A last look, because what was claimed since the first one waits no more, and has no run in it.
+            return self.look().done(landed) and self._waiting() == 0 and self.look().done(landed)
 
         self._wait(done, "everything is read")
 
