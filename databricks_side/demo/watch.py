@@ -62,7 +62,12 @@ class Watch:
 
     def until_done(self, landed: int) -> None:
         """Wait until all that landed is claimed and every run has ended."""
-        self._wait(lambda: self.look().done(landed) and self._waiting() == 0, "everything is read")
+
+        def done() -> bool:
+            # A last look, because what was claimed since the first one waits no more, and has no run in it.
+            return self.look().done(landed) and self._waiting() == 0 and self.look().done(landed)
+
+        self._wait(done, "everything is read")
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         until(condition, what, self._stage.processes, seconds=PATIENCE_SECONDS, pause=PAUSE_SECONDS)

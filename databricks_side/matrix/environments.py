@@ -19,13 +19,13 @@ from matrix.versions import AIRFLOW_ITSELF, Version
 OURS = "airflow-provider-databricks-file-arrivals"
 UV = Path(sys.prefix) / "bin" / "uv"
 TOOLS = (
-    *("databricks-sdk", "hypothesis", "psutil"),
+    *("google-auth", "hypothesis", "psutil"),
     *("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist"),
 )
 """What the tests need beside Airflow, as it is locked here; what the plain environment has stays."""
-LOOSE_TOOLS = ("delta-spark", "py4j", "pyspark")
-"""The same, but without what they require, which would change other packages: the process of the tests only
-asks them where the jars are. Spark runs in this repository's environment."""
+LOOSE_TOOLS = ("databricks-sdk", "delta-spark", "py4j", "pyspark")
+"""The same, but without what they require, which would change other packages, or does not go with them. Of
+Spark the process of the tests asks only where its jars are: it runs in this repository's environment."""
 _RECIPE = "recipe"
 _AFTER_ALL = "2100-01-01"
 
