@@ -27,6 +27,7 @@ pytest_plugins = ["tests.airflow_side"]
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__FILE_ARRIVALS__LINGER"] = "0"  # nobody sends more files here
 DAG_FOLDERS = {"dags": Path(__file__).parents[1] / "dags", "written": Path(_AIRFLOW_HOME.name) / "written"}
 """Where Airflow finds DAGs: those of the repository, and those that tests write."""
 DAG_FOLDERS["written"].mkdir()

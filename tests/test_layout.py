@@ -31,7 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "lineage": {ROOT, "core", "compat", "config"},
     "notifications": {"core", "workspace", "compat"},
     "triggers": {"core", "workspace", "compat", "hooks", "metrics"},
-    "sensors": {"core", "workspace", "compat", "hooks", "metrics", "triggers"},
+    "sensors": {"core", "workspace", "compat", "config", "hooks", "metrics", "triggers"},
     "telling": {
         *("core", "workspace", "compat", "hooks"),
         *("links", "lineage", "outlets", "notifications", "metrics"),

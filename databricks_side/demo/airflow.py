@@ -76,6 +76,7 @@ class Airflow:
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "AIRFLOW__FILE_ARRIVALS__LINGER": "1",
             **self._settings,
         }
         if connection is not None:

@@ -10,7 +10,8 @@ from databricks_file_arrivals.core.errors import BadInput
 from databricks_file_arrivals.core.signals import SignalVolume
 from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFIX, Names
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID
-from databricks_file_arrivals.triggers import FileArrivalEventTrigger
+from databricks_file_arrivals.triggers import FileArrivalEventTrigger, seconds
+from databricks_file_arrivals.workspace.watch import RECONCILE_EVERY
 
 if TYPE_CHECKING:
     from databricks_file_arrivals.compat import Asset
@@ -28,8 +29,8 @@ def file_arrival_asset(
     warehouse_id: str | None = None,
     signal_volume: str | None = None,
     poll_interval: float | None = None,
-    reconcile_every: timedelta = timedelta(hours=1),
-    linger: timedelta = timedelta(0),
+    reconcile_every: timedelta | float = timedelta(seconds=RECONCILE_EVERY),
+    linger: timedelta | float = 0.0,
     dry_run: bool = False,
 ) -> Asset:
     """An asset to schedule DAGs on: they run when something is due for the consumer, and only then.
@@ -67,7 +68,7 @@ def file_arrival_asset(
         warehouse_id=warehouse_id,
         signal_volume=signal_volume,
         poll_interval=poll_interval or (POLL_SIGNALS if signal_volume else POLL_SQL),
-        reconcile_every=reconcile_every.total_seconds(),
-        linger=linger.total_seconds(),
+        reconcile_every=seconds(reconcile_every),
+        linger=seconds(linger),
     )
     return compat.Asset(name=name, watchers=[compat.AssetWatcher(name=f"{name}: arrivals", trigger=trigger)])

@@ -72,7 +72,7 @@ class TriggerWorkflowsOperator(ClaimingOperator, WaitingOperator):
             with airflow_errors():
                 waiting = self._waiting(context)
                 standing = waiting.run_again() if context["ti"].try_number > 1 else waiting.standing()
-            return self._wait(standing, waiting.report)
+            return self._wait(context, standing, waiting.report)
         fail_at_end(report)
         return report.as_dict()
 
@@ -194,7 +194,7 @@ class RunWorkflowOperator(WaitingOperator):
         """Start the workflow unless it has a run, and return what became of it."""
         report = self.start(context)
         if self.wait_for_completion:
-            return self._wait(Standing(report.outcomes), report)
+            return self._wait(context, Standing(report.outcomes), report)
         fail_at_end(report)
         return self._result(report)
 

@@ -12,10 +12,12 @@ from databricks_file_arrivals.compat import (
     Context,
     failed_run_before,
 )
+from databricks_file_arrivals.config import number
+from databricks_file_arrivals.core.config_options import LINGER
 from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFIX
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
 from databricks_file_arrivals.metrics import poll_time
-from databricks_file_arrivals.triggers import FileArrivalTrigger
+from databricks_file_arrivals.triggers import FileArrivalTrigger, seconds
 from databricks_file_arrivals.workspace.exchange import run
 from databricks_file_arrivals.workspace.gate import ConsumerWatch
 from databricks_file_arrivals.workspace.watch import RECONCILE_EVERY
@@ -41,7 +43,8 @@ class FileArrivalSensor(BaseSensorOperator):
         warehouse awake
     :param idle_after: how long to wait before an idle run ends as skipped; its last look asks the tables
     :param linger: for how long arrivals are collected before the sensor passes, so that a trickle of files
-        makes fewer claims; what was to be looked at again lingers too
+        makes fewer claims; what was to be looked at again lingers too. None for what Airflow's configuration
+        says: half a minute, unless it was changed
     :param poke_interval: seconds between two looks
     :param reconcile_every: how often the tables are asked though pointers say that nothing is new
     :param deferrable: wait in the triggerer, without a worker slot
@@ -62,7 +65,7 @@ class FileArrivalSensor(BaseSensorOperator):
         warehouse_id: str | None = None,
         signal_volume: str | None = None,
         idle_after: timedelta | float = timedelta(hours=1),
-        linger: timedelta | float = timedelta(seconds=30),
+        linger: timedelta | float | None = None,
         poke_interval: float = 30.0,
         reconcile_every: timedelta | float = timedelta(seconds=RECONCILE_EVERY),
         deferrable: bool = True,
@@ -86,15 +89,20 @@ class FileArrivalSensor(BaseSensorOperator):
         self.databricks_conn_id = databricks_conn_id
         self.warehouse_id = warehouse_id
         self.signal_volume = signal_volume
-        self.idle_after = _span(idle_after)
-        self.linger = _span(linger)
-        self.reconcile_every = _span(reconcile_every)
+        self.idle_after = timedelta(seconds=seconds(idle_after))
+        self.linger = linger
+        self.reconcile_every = seconds(reconcile_every)
         self.deferrable = deferrable
         self.only_plan = dry_run  # `dry_run` is a method of Airflow's
         self._watch: ConsumerWatch | None = None
         self._deadline: datetime | None = None
         self._due_at: datetime | None = None
         self._not_before = datetime.min.replace(tzinfo=timezone.utc)
+
+    @property
+    def _linger(self) -> timedelta:
+        """How long to collect arrivals."""
+        return timedelta(seconds=number(LINGER) if self.linger is None else seconds(self.linger))
 
     @property
     def _asks_for(self) -> str:
@@ -109,11 +117,11 @@ class FileArrivalSensor(BaseSensorOperator):
         if not self.deferrable:
             super().execute(context)
         elif self._not_before > now:
-            self._wait(first_look=self._not_before - now, linger=self.linger)
+            self._wait(first_look=self._not_before - now, linger=self._linger)
         elif not self._look():
-            self._wait(first_look=timedelta(0), linger=self.linger)
-        elif self.linger:
-            self._wait(first_look=self.linger, linger=timedelta(0))
+            self._wait(first_look=timedelta(0), linger=self._linger)
+        elif self._linger:
+            self._wait(first_look=self._linger, linger=timedelta(0))
 
     def _wait(self, *, first_look: timedelta, linger: timedelta) -> None:
         assert self._deadline is not None, "execute sets it"
@@ -126,7 +134,7 @@ class FileArrivalSensor(BaseSensorOperator):
                 deadline=self._deadline.isoformat(),
                 poke_interval=self.poke_interval,
                 signal_volume=self.signal_volume or None,
-                reconcile_every=self.reconcile_every.total_seconds(),
+                reconcile_every=self.reconcile_every,
                 linger=linger.total_seconds(),
                 first_look=first_look.total_seconds(),
             ),
@@ -157,7 +165,7 @@ class FileArrivalSensor(BaseSensorOperator):
         if self._due_at is None and self._look(over):
             self._due_at = now
         if self._due_at is not None:
-            return now >= self._due_at + self.linger
+            return now >= self._due_at + self._linger
         if over:
             raise AirflowSkipException(f"nothing arrived until {self._deadline}")
         return False
@@ -177,14 +185,10 @@ class FileArrivalSensor(BaseSensorOperator):
         with airflow_errors(retry=True):
             hook = FileArrivalsHook(self.databricks_conn_id, self.warehouse_id)
             watch = self._watch = self._watch or ConsumerWatch.of(
-                self.log_table, self._asks_for, self.signal_volume, self.reconcile_every.total_seconds()
+                self.log_table, self._asks_for, self.signal_volume, self.reconcile_every
             )
             look = watch.confirm if over else watch.look
             with poll_time(self.log_table):
                 reason = run(look(hook.warehouse_id), hook.call)
         self.log.info("due: %s", reason) if reason else self.log.info("nothing is due")
         return bool(reason)
-
-
-def _span(value: timedelta | float) -> timedelta:
-    return value if isinstance(value, timedelta) else timedelta(seconds=value)

@@ -183,11 +183,12 @@ class WaitingOperator(RequestsOperator):
         _fail_unless_succeeded(standing, "" if over else event["message"])
         return self._result(waiting.report)
 
-    def _wait(self, standing: Standing, report: Report) -> dict[str, Any]:
+    def _wait(self, context: Context, standing: Standing, report: Report) -> dict[str, Any]:
         """Go on when the runs have ended."""
         if standing.going:
             timeout = self.completion_timeout
             self._defer(standing, (datetime.now(timezone.utc) + timeout).isoformat() if timeout else None)
+        self.tell_ends(context, standing.rows)
         _fail_unless_succeeded(standing)
         return self._result(report)
 

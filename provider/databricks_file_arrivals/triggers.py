@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -61,6 +61,11 @@ class Line:
         hook, self._hook = self._hook, None
         if hook is not None:
             await hook.__aexit__(None, None, None)  # type: ignore[no-untyped-call]  # stock
+
+
+def seconds(span: timedelta | float) -> float:
+    """A length of time as a trigger's argument."""
+    return span.total_seconds() if isinstance(span, timedelta) else float(span)
 
 
 def pause_after(failures: int, usual: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,8 @@ def deployed(hook: FileArrivalsHook, mapping: str = "main.ingest.workflow_mappin
 
 
 def load(file: str) -> dict[str, Any]:
-    """The DAGs of a file. Their sensors do not linger, and nothing else is changed."""
-    dags = load_dags(DAGS / file)
-    for dag in dags.values():
-        for task in dag.tasks:
-            if hasattr(task, "linger"):
-                task.linger = timedelta(0)
-    return dags
+    """The DAGs of a file."""
+    return load_dags(DAGS / file)
 
 
 def run(dag: Any, **given: Any) -> Any:

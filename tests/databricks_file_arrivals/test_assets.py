@@ -28,7 +28,7 @@ def test_it_watches_by_a_trigger_of_its_consumer() -> None:
         consumer="audit", dry_run=True, linger=timedelta(seconds=5), reconcile_every=timedelta(minutes=9)
     )
     assert (made.consumer, made.linger, made.reconcile_every) == ("audit-dry-run", 5.0, 540.0)
-    assert trigger().consumer == "default"
+    assert trigger().consumer == "default" and trigger(linger=5).linger == 5.0
 
 
 @event_driven

@@ -34,9 +34,11 @@ def deferred(made: FileArrivalSensor, context: Any = CONTEXT) -> FileArrivalTrig
     return raised.value.trigger
 
 
-def test_what_is_due_passes_at_once_unless_it_lingers(log: Log) -> None:
+def test_what_is_due_passes_at_once_unless_it_lingers(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = log.consumer()
     log.land({"/in/a": 1})
+    sensor(log, consumer=consumer).execute(CONTEXT)
+    monkeypatch.delenv("AIRFLOW__FILE_ARRIVALS__LINGER")
     sensor(log, consumer=consumer, linger=0).execute(CONTEXT)
     lingering = deferred(sensor(log, consumer=consumer))
     assert (lingering.first_look, lingering.linger) == (30.0, 0.0), "it has been seen: it lingers once"

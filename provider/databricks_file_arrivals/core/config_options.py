@@ -43,4 +43,12 @@ MOST_LINEAGE_EVENTS = Option(
     "0.1.0",
 )
 
-OPTIONS = (STARTS_PER_SECOND, MOST_ASSET_EVENTS, MOST_LINEAGE_EVENTS)
+LINGER = Option(
+    "linger",
+    30.0,
+    "For how many seconds arrivals are collected before a sensor passes, where it does not say; 0: not at all.",
+    "0.1.0",
+    whole=False,
+)
+
+OPTIONS = (STARTS_PER_SECOND, LINGER, MOST_ASSET_EVENTS, MOST_LINEAGE_EVENTS)

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from databricks_file_arrivals.core.errors import BadInput, SignalTorn
+from databricks_file_arrivals.core.tables import TableName
 
 SUFFIX = ".json"
 
@@ -66,6 +67,10 @@ class StreamPointer:
         """The name of its file."""
         return f"{self.stream_id}{SUFFIX}"
 
+    def is_of(self, log_table: TableName) -> bool:
+        """Whether it is of this log: names of tables are the same in any case."""
+        return self.log_table.lower() == str(log_table).lower()
+
     def text(self) -> str:
         """What is written."""
         return json.dumps(
@@ -88,6 +93,10 @@ class ConsumerPointer:
     epoch: int
     cursor: Mapping[str, int]
     next_due: datetime | None = None
+
+    def is_of(self, log_table: TableName, consumer: str) -> bool:
+        """Whether it is of this consumer of this log."""
+        return self.log_table.lower() == str(log_table).lower() and self.consumer == consumer
 
     def text(self) -> str:
         """What is written."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from databricks_file_arrivals.core.errors import ClaimContended, FileArrivalsError, LedgerError
 from databricks_file_arrivals.core.expectations import REMEMBERED, expecting, overdue
-from databricks_file_arrivals.core.outcomes import LogRow, Status
+from databricks_file_arrivals.core.outcomes import LogRow, Status, latest
 from databricks_file_arrivals.core.planning import (
     Arrivals,
     Claim,
@@ -167,6 +167,7 @@ class Claimer:
             return open_rows
         log.info("finishing epoch %d of consumer %s, which another try left", row.epoch, row.consumer)
         self.report.decided(claim)  # whoever planned it has told nobody
+        self.report.files += sum(r.file_count or 0 for r in latest(claim).values())
         leave = not self._options.last_try
         return open_rows + starts.finish(row.epoch, row.claim_id, claim, leave=leave)
 
@@ -245,7 +246,7 @@ class Claimer:
         if not self._take(row, claim, cursor):
             return False
         self.report.epoch = claim.epoch
-        self.report.files = sum(r.file_count or 0 for r in planned.rows)
+        self.report.files += sum(r.file_count or 0 for r in planned.rows)
         self.report.decided(planned.rows)
         for r in planned.rows:
             self.report.counts[r.status.value] += 1

@@ -5,18 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
-from databricks_file_arrivals.core.errors import Refused, SignalTorn, StatementFailed
+from databricks_file_arrivals.core.errors import Refused, SignalTorn
 from databricks_file_arrivals.core.signals import ConsumerPointer, SignalVolume
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.workspace.arrival_log import newer_than
 from databricks_file_arrivals.workspace.exchange import Exchange
 from databricks_file_arrivals.workspace.files import read_file
 from databricks_file_arrivals.workspace.ledger import Consumer, ask_consumer, read_consumer
-from databricks_file_arrivals.workspace.log_tables import table_missing
-from databricks_file_arrivals.workspace.statements import execute
-from databricks_file_arrivals.workspace.watch import Look, StreamWatch
+from databricks_file_arrivals.workspace.watch import Look, StreamWatch, select
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +38,7 @@ def _examine(names: Names, consumer: str, warehouse_id: str) -> Exchange[tuple[C
     if row.overdue:
         return row, f"something was to be looked at again at {row.next_due}"
     newer, bound = newer_than(row.cursor)
-    found = yield from _query(
+    found = yield from select(
         names,
         warehouse_id,
         f"SELECT stream_id, batch_id FROM {names.arrivals.sql} WHERE {newer} LIMIT 1",
@@ -51,18 +48,8 @@ def _examine(names: Names, consumer: str, warehouse_id: str) -> Exchange[tuple[C
 
 
 def _row(names: Names, consumer: str, warehouse_id: str) -> Exchange[Consumer | None]:
-    rows = yield from _query(names, warehouse_id, *ask_consumer(names, consumer))
+    rows = yield from select(names, warehouse_id, *ask_consumer(names, consumer))
     return read_consumer(rows, names, consumer)
-
-
-def _query(
-    names: Names, warehouse_id: str, statement: str, parameters: Mapping[str, Any]
-) -> Exchange[list[Mapping[str, Any]]]:
-    try:
-        result = yield from execute(statement, parameters, warehouse_id=warehouse_id)
-    except StatementFailed as error:
-        raise table_missing(error, names) from error
-    return list(result.rows)
 
 
 def _no_row(consumer: str) -> str:
@@ -74,11 +61,10 @@ def _not_claimed(stream: str, batch: int) -> str:
 
 
 class Gate:
-    """The same question, asked again and again by who watches the streams too: it costs nothing while they
-    are where the consumer is.
+    """The same question, asked again and again by who watches the streams too.
 
-    With a signal volume the answer rests on pointers, until `confirm` asks the tables; without one on the
-    tables alone.
+    With a signal volume the answer rests on pointers, until `confirm` asks the tables, and costs nothing
+    while the streams are where the consumer is. Without one the look has read the tables.
     """
 
     def __init__(
@@ -96,6 +82,7 @@ class Gate:
         self._ahead = timedelta()  # of the warehouse's clock
         self._void: Mapping[str, int] = {}
         self._reconciled = 0
+        self._trouble = ""
 
     @property
     def epoch(self) -> int:
@@ -107,13 +94,18 @@ class Gate:
 
         Raises what `due` raises.
         """
-        if look.reconciled != self._reconciled:
+        if look.consumers is not None:
+            rows = look.consumers.get(self._consumer, ())
+            self._take(read_consumer(rows, self._names, self._consumer))
+            return self._reason(look)
+        if self._volume is None or look.reconciled != self._reconciled:
             self._reconciled = look.reconciled
             return (yield from self.confirm(look, warehouse_id))
-        if self._known is None and not (yield from self._learn(warehouse_id)):
+        file = self._volume.consumer(self._consumer)
+        if self._known is None and not (yield from self._learn(file)):
             return (yield from self.confirm(look, warehouse_id))
         reason = self._reason(look)
-        if reason and (yield from self._learn(warehouse_id)):
+        if reason and (yield from self._learn(file)):
             reason = self._reason(look)
         return reason
 
@@ -137,22 +129,19 @@ class Gate:
     ) -> ConsumerPointer:
         return ConsumerPointer(str(self._names.log), self._consumer, epoch, cursor, next_due)
 
-    def _learn(self, warehouse_id: str) -> Exchange[bool]:
-        """Take up how far the consumer is by now. False: there is no pointer to learn it from."""
-        if self._volume is None:
-            self._take((yield from _row(self._names, self._consumer, warehouse_id)))
-            return True
-        file = self._volume.consumer(self._consumer)
+    def _learn(self, file: str) -> Exchange[bool]:
+        """Take up how far the consumer is by now. False: there is no pointer to learn it from, which is named
+        once."""
         try:
             found = ConsumerPointer.parse((yield from read_file(file)))
-            if found.log_table != str(self._names.log) or found.consumer != self._consumer:
+            if not found.is_of(self._names.log, self._consumer):
                 raise SignalTorn(f"it is of the consumer {found.consumer!r} of {found.log_table}")
-        except SignalTorn as error:
-            log.warning("the pointer %s is not used: %s", file, error)
+        except (SignalTorn, Refused) as error:
+            if str(error) != self._trouble:
+                log.warning("the tables are asked, because the pointer %s is not used: %s", file, error)
+            self._trouble = str(error)
             return False
-        except Refused as error:
-            log.warning("the pointer %s is not used: %s", file, error)
-            return False
+        self._trouble = ""
         if found.epoch >= self.epoch:  # else it is older than what the tables said
             self._known = found
         return True

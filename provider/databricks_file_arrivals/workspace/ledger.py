@@ -31,8 +31,8 @@ FAILING = (Status.ERROR, Status.NOT_RUN)
 ENDED = (Status.NOT_RUN, Status.FAILED, Status.SUCCEEDED)
 """States of runs that are over."""
 
-TAKEN_ON = (Status.PLANNED, Status.TRIGGERED)
-"""What a task writes of the requests that it has to do with: it planned them, or started them."""
+TAKEN_ON = (Status.PLANNED, Status.TRIGGERED, Status.ERROR)
+"""What a task writes of the requests that it has to do with: it planned them, started them, or tried to."""
 
 _PAGE = 500  # rows of one read; each may name many directories
 _STATUSES = frozenset(status.value for status in Status)  # rows of another status are of a newer version
@@ -324,13 +324,19 @@ WHERE r.consumer = :consumer AND r.epoch >= :first
         _repeated(lambda: self._query(statement, parameters))
 
 
-def ask_consumer(names: Names, consumer: str) -> tuple[str, dict[str, Any]]:
-    """The statement that reads a consumer, by the warehouse's clock, and its parameters."""
+def ask_consumers(names: Names) -> tuple[str, dict[str, Any]]:
+    """The statement that reads all consumers, by the warehouse's clock, and its parameters."""
     return (
         "SELECT *, coalesce(next_due <= current_timestamp(), false) AS overdue, current_timestamp() AS now "
-        f"FROM {names.consumers.sql} WHERE consumer = :consumer",
-        {"consumer": consumer},
+        f"FROM {names.consumers.sql}",
+        {},
     )
+
+
+def ask_consumer(names: Names, consumer: str) -> tuple[str, dict[str, Any]]:
+    """The same of one consumer."""
+    statement, _ = ask_consumers(names)
+    return f"{statement} WHERE consumer = :consumer", {"consumer": consumer}
 
 
 def read_consumer(rows: Sequence[Mapping[str, Any]], names: Names, consumer: str) -> Consumer | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from databricks_file_arrivals.core.errors import Refused, SignalTorn, StatementFailed
 from databricks_file_arrivals.core.signals import SUFFIX, SignalVolume, StreamPointer
@@ -13,6 +14,7 @@ from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.workspace.arrival_log import newer_than
 from databricks_file_arrivals.workspace.exchange import Exchange
 from databricks_file_arrivals.workspace.files import Entry, list_files, read_file
+from databricks_file_arrivals.workspace.ledger import ask_consumers
 from databricks_file_arrivals.workspace.log_tables import table_missing
 from databricks_file_arrivals.workspace.statements import execute
 
@@ -26,11 +28,15 @@ _SAME_TIME = 1.0  # seconds: storages tell the time of a file no finer, so what 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look saw: the newest batch of each stream, and how often the tables were asked so far because
-    it was time to, or because pointers could not be used."""
+    """What one look saw: the newest batch of each stream.
+
+    `reconciled`: how often the tables were asked so far because it was time to, or because pointers could not
+    be used. `consumers`: without pointers, the rows of all consumers, by name.
+    """
 
     newest: Mapping[str, int]
     reconciled: int = 0
+    consumers: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
 
 
 @dataclass(slots=True)
@@ -45,7 +51,7 @@ class _Seen:
 
 class StreamWatch:
     """The newest batch of each stream, look by look: with a signal volume for one call, and one or two for
-    each pointer that was written since; else for one statement.
+    each pointer that was written since; else for two statements, which tell of all consumers too.
 
     A pointer that is missing, torn or forbidden is named in the log, and the tables are asked: at once, and
     then every `reconcile_every` seconds, as they are anyway.
@@ -72,7 +78,7 @@ class StreamWatch:
         """Look once. Raises TableMissing, and what the client raises."""
         if self._volume is None:
             yield from self._ask(warehouse_id)
-            return Look(dict(self._newest))
+            return Look(dict(self._newest), consumers=(yield from self._consumers(warehouse_id)))
         yield from self._read_pointers(self._volume)
         if self._clock() >= self._reconcile_at:
             if self._trouble:
@@ -91,13 +97,17 @@ class StreamWatch:
             f"SELECT stream_id, max(batch_id) AS batch_id FROM {self._names.arrivals.sql} "
             f"WHERE {newer} GROUP BY stream_id"
         )
-        try:
-            result = yield from execute(statement, bound, warehouse_id=warehouse_id)
-        except StatementFailed as error:
-            raise table_missing(error, self._names) from error
-        self._newest |= {r["stream_id"]: r["batch_id"] for r in result.rows}
+        rows = yield from select(self._names, warehouse_id, statement, bound)
+        self._newest |= {r["stream_id"]: r["batch_id"] for r in rows}
+
+    def _consumers(self, warehouse_id: str) -> Exchange[dict[str, list[Mapping[str, Any]]]]:
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for row in (yield from select(self._names, warehouse_id, *ask_consumers(self._names))):
+            found.setdefault(row["consumer"], []).append(row)
+        return found
 
     def _read_pointers(self, volume: SignalVolume) -> Exchange[None]:
+        now = self._clock()
         try:
             entries = yield from list_files(volume.streams)
         except Refused as error:
@@ -110,6 +120,7 @@ class StreamWatch:
         for entry in entries:
             if entry.path.endswith(SUFFIX) and self._is_new(entry):
                 trouble = yield from self._read_pointer(entry)
+                self._note(entry, now)
                 troubles += [f"{entry.path} {trouble}"] if trouble else []
         if troubles or entries:
             self._say("; ".join(troubles))
@@ -118,14 +129,16 @@ class StreamWatch:
 
     def _is_new(self, entry: Entry) -> bool:
         """Whether the file may have been written since it was read."""
-        now, seen = self._clock(), self._files.get(entry.path)
+        seen = self._files.get(entry.path)
+        return seen is None or seen.version != entry.version or not seen.again
+
+    def _note(self, entry: Entry, now: float) -> None:
+        """Remember that the file, as it was listed at `now`, has been read."""
+        seen = self._files.get(entry.path)
         if seen is None or seen.version != entry.version:
             self._files[entry.path] = _Seen(entry.version, now)
-            return True
-        if seen.again:
-            return False
-        seen.again = now >= seen.at + _SAME_TIME
-        return True
+        else:
+            seen.again = now >= seen.at + _SAME_TIME
 
     def _read_pointer(self, entry: Entry) -> Exchange[str]:
         """Take up a stream's pointer; say what is wrong with it."""
@@ -135,7 +148,7 @@ class StreamWatch:
             return f"is torn: {error}"
         except Refused as error:
             return f"cannot be read: {error}"
-        if found.log_table != str(self._names.log):
+        if not found.is_of(self._names.log):
             return f"is of another log, {found.log_table}: give each log a signal_volume of its own"
         self._newest[found.stream_id] = max(found.batch_id, self._newest.get(found.stream_id, -1))
         return ""
@@ -145,3 +158,14 @@ class StreamWatch:
         if trouble and trouble != self._trouble:
             self._reconcile_at = self._clock()
         self._trouble = trouble
+
+
+def select(
+    names: Names, warehouse_id: str, statement: str, parameters: Mapping[str, Any]
+) -> Exchange[list[Mapping[str, Any]]]:
+    """The rows of a statement about the log's tables. Raises TableMissing, and what the client raises."""
+    try:
+        result = yield from execute(statement, parameters, warehouse_id=warehouse_id)
+    except StatementFailed as error:
+        raise table_missing(error, names) from error
+    return list(result.rows)

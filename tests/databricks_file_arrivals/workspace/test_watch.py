@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from databricks_file_arrivals.core.signals import SignalVolume
+from databricks_file_arrivals.core.errors import WorkspaceUnavailable
+from databricks_file_arrivals.core.signals import SignalVolume, StreamPointer
+from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.workspace.exchange import Answer, Call, run
 from databricks_file_arrivals.workspace.watch import StreamWatch
+from local_workspace.testing import RunningWorkspace
 from tests.airflow_side import Log, Signals
 
 
 class Watched:
     """A watch that counts its calls, with a clock that is set by hand."""
 
-    def __init__(self, log: Log, signals: Signals | None, reconcile_every: float = 3600.0) -> None:
+    def __init__(
+        self,
+        log: Log,
+        signals: Signals | None,
+        reconcile_every: float = 3600.0,
+        hook: FileArrivalsHook | None = None,
+    ) -> None:
         volume = SignalVolume.parse(signals.path) if signals else None
         self.seconds = 0.0
         self.calls: list[str] = []
-        self._hook = log.hook
+        self.rows: Mapping[str, Any] = {}
+        self._hook = hook or log.hook
         self._watch = StreamWatch(log.names, volume, reconcile_every, lambda: self.seconds)
 
     def look(self, seconds: float = 2.0) -> tuple[dict[str, int], int, list[str]]:
@@ -30,6 +40,7 @@ class Watched:
         self.seconds += seconds
         self.calls = []
         found = run(self._watch.look(self._hook.warehouse_id), self._call)
+        self.rows = found.consumers or {}
         return dict(found.newest), found.reconciled, self.calls
 
     def _call(self, request: Call) -> Answer:
@@ -57,16 +68,40 @@ def test_a_poll_is_one_call_and_one_or_two_for_a_pointer_that_was_written(
     assert watched.look()[0] == {"a": 3, "b": 0}
 
 
-def test_without_a_volume_it_is_one_statement(log: Log) -> None:
+def test_without_a_volume_two_statements_tell_of_streams_and_of_all_consumers(log: Log) -> None:
+    consumer = log.consumer()
     watched = Watched(log, None)
     stream = log.land({"/in/a": 1})
     before = watched.look()
-    assert before[0][stream] == 0 and before[1:] == (0, [SQL])
+    assert before[0][stream] == 0 and before[1:] == (0, [SQL, SQL])
+    assert watched.rows[consumer][0]["cursor"].keys() == before[0].keys() - {stream}
     log.land({"/in/a": 1}, stream)
     log.land({"/in/a": 1}, stream)
     other = log.land({"/in/a": 1})
     for _ in range(2):
-        assert watched.look() == ({**before[0], stream: 2, other: 0}, 0, [SQL])
+        assert watched.look() == ({**before[0], stream: 2, other: 0}, 0, [SQL, SQL])
+
+
+def test_a_pointer_whose_reading_failed_is_read_again(
+    log: Log, new_signals: Callable[[], Signals], databricks: RunningWorkspace, hook: FileArrivalsHook
+) -> None:
+    signals = new_signals()
+    signals.point(log, "a", 3)
+    watched = Watched(log, signals, hook=FileArrivalsHook(retry_limit=1))
+    for _ in range(3):
+        with (
+            databricks.faults.added("error", "GET /api/2.0/fs/files/*", status=503, principal="alice"),
+            pytest.raises(WorkspaceUnavailable),
+        ):
+            watched.look()
+    assert watched.look() == ({"a": 3}, 0, [LIST, READ])
+
+
+def test_the_log_is_named_in_any_case(log: Log, new_signals: Callable[[], Signals]) -> None:
+    signals = new_signals()
+    text = StreamPointer(str(log.names.log).upper(), "a", 1).text()
+    (signals.folder / "streams" / "a.json").write_text(text)
+    assert Watched(log, signals).look() == ({"a": 1}, 0, [LIST, READ])
 
 
 def test_a_lost_pointer_is_late_until_the_tables_are_asked(
