@@ -46,7 +46,7 @@ MOST_LINEAGE_EVENTS = Option(
 LINGER = Option(
     "linger",
     30.0,
-    "For how many seconds arrivals are collected before a sensor passes, where it does not say; 0: not at all.",
+    "For how many seconds arrivals are collected before a sensor passes, where it does not say; 0 for none.",
     "0.1.0",
     whole=False,
 )
