@@ -67,7 +67,7 @@ async def get_async_connection(hook: Any, conn_id: str) -> Any:
 @dataclass(frozen=True, slots=True, repr=False)
 class _Connection:
     """What a connection says, read once. On 3.0 each look at Airflow's `extra_dejson` tells the supervisor
-    what to mask, which the triggerer refuses on its loop as well; the stock hook looks there for each token."""
+    what to mask, which the triggerer refuses on its loop too; the stock hook looks there for each token."""
 
     conn_id: str
     host: str | None
