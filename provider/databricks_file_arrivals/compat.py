@@ -4,6 +4,7 @@ with each, with its reason."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,7 @@ def run_began(context: Context) -> datetime:
 
 
 async def get_async_connection(hook: Any, conn_id: str) -> Any:
-    """The connection, without blocking the event loop.
+    """The connection, without blocking the event loop; its parts can be read on the loop too.
 
     Hooks have `aget_connection` since Airflow 3.1. Before that the one way is a thread: on 3.0 the triggerer
     refuses `get_connection` on its loop. common.compat has a function for it, but not before 1.9, and it
@@ -105,7 +106,26 @@ async def get_async_connection(hook: Any, conn_id: str) -> Any:
     """
     if hasattr(hook, "aget_connection"):
         return await hook.aget_connection(conn_id)
-    return await sync_to_async(hook.get_connection)(conn_id)
+    return await sync_to_async(_read)(hook, conn_id)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Connection:
+    """What a connection says, read once. On 3.0 each look at Airflow's `extra_dejson` tells the supervisor
+    what to mask, which the triggerer refuses on its loop too; the stock hook looks there for each token."""
+
+    conn_id: str
+    host: str | None
+    schema: str | None
+    port: int | None
+    login: str | None
+    password: str | None
+    extra_dejson: Mapping[str, Any]
+
+
+def _read(hook: Any, conn_id: str) -> _Connection:
+    found = hook.get_connection(conn_id)
+    return _Connection(**{each.name: getattr(found, each.name) for each in fields(_Connection)})
 
 
 def proxies(hook: Any) -> Mapping[str, str]:

@@ -34,6 +34,29 @@ def test_a_connection_is_fetched_on_the_event_loop(airflow_db: str, monkeypatch:
         asyncio.run(compat.get_async_connection(DatabricksHook("mine"), "no such connection"))
 
 
+class OlderHook:
+    """As hooks are before Airflow 3.1: both the connection and its extra are refused on an event loop."""
+
+    def get_connection(self, conn_id: str) -> Any:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        return self
+
+    conn_id, host, schema, port, login, password = "mine", "h", None, None, None, "secret"
+
+    @property
+    def extra_dejson(self) -> dict[str, str]:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        return {"http_path": "/w"}
+
+
+async def test_an_older_hooks_connection_is_read_off_the_loop() -> None:
+    found = await compat.get_async_connection(OlderHook(), "mine")
+    assert (found.host, found.password, found.extra_dejson) == ("h", "secret", {"http_path": "/w"})
+    assert "secret" not in repr(found)
+
+
 def test_proxies_are_those_of_the_stock_hook_where_it_knows_them(
     airflow_db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
