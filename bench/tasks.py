@@ -8,7 +8,7 @@ machine.
 
 - One task: TriggerWorkflowsOperator, from arrivals to recorded runs, without a limit of starts a second.
 - Mapped: PlanRequestsOperator, then RunWorkflowOperator for each request: each reads its row, starts its run,
-  and records it, in three statements.
+  and records it, in two statements.
 - Stock: DatabricksRunNowOperator, mapped over the names with a token each, all else as it comes. It neither
   plans nor records.
 

@@ -154,13 +154,20 @@ class Starts:
     def record(self, rows: Sequence[LogRow]) -> None:
         """Append outcomes and read them back. Raises LedgerError when they are not there."""
         self._write(rows, "Outcomes were written and are not there")
+        self._tell(rows)
+
+    def _tell(self, rows: Sequence[LogRow]) -> None:
         self._report.counts.update(r.status.value for r in rows if r.status is not Status.CLAIMED)
         self._report.decided(rows)
+
+    def _append(self, rows: Sequence[LogRow]) -> None:
+        if rows:
+            self._ledger.append([replace(r, **self._stamp) for r in rows])
 
     def _write(self, rows: Sequence[LogRow], otherwise: str) -> None:
         if not rows:
             return
-        self._ledger.append([replace(r, **self._stamp) for r in rows])
+        self._append(rows)
         there = Counter(self._ledger.statuses({r.claim_id: r.epoch for r in rows}))
         wanted = Counter((r.claim_id, r.status, r.trigger_id) for r in rows)
         missing = sum(there[key] < n for key, n in wanted.items())
@@ -185,7 +192,9 @@ class Starts:
         outcomes = self._answered(
             [replace(row, recorded_at=planned_at.get(row.trigger_id)) for row in requests], leave=leave
         )
-        self.record(outcomes)
+        # Not read back: a request whose outcome is not there is left over, and reaches the same run again.
+        self._append(outcomes)
+        self._tell(outcomes)
         return outcomes
 
     def _answered(self, planned: Sequence[LogRow], *, leave: bool) -> list[LogRow]:

@@ -486,7 +486,7 @@ def recover(world: World, mapped: bool = False) -> None:
     for effect in world.late:
         effect()
     world.late.clear()
-    for _ in range(40):
+    for _ in range(400):  # two requests a pass, where tasks start them
         (plan_and_run if mapped else finish)(world)
         for token, run in world.runs.items():
             if not run.ended:

@@ -241,7 +241,7 @@ def test_every_call_of_the_mapped_form_may_end_in_every_way(fate: Fate, form: st
             assert [run.result for run in world.runs.values()] == ["FAILED", "SUCCESS"]
         assert world.executed() == world.meant() and len(world.executed()) == 1
         calls += 1
-    assert calls > {"the plan": 8, "the task": 3, "the task's new attempt": 6}[form], "it was never stopped"
+    assert calls > {"the plan": 8, "the task": 2, "the task's new attempt": 6}[form], "it was never stopped"
 
 
 @pytest.mark.parametrize("fate", BROKEN)
