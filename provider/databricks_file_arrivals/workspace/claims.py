@@ -246,6 +246,7 @@ class Claimer:
             return False
         self.report.epoch = claim.epoch
         self.report.files = sum(r.file_count or 0 for r in planned.rows)
+        self.report.arrived = sum(r.file_count or 0 for r in planned.rows if r.replay_of is None)
         self.report.decided(planned.rows)
         for r in planned.rows:
             self.report.counts[r.status.value] += 1
