@@ -31,8 +31,8 @@ VARIABLE = "file_arrivals"
 class Pass:
     """What one operator's pass found, and when.
 
-    `looked` is when the consumer was looked at before; `now` is the warehouse's time. `given` are the requests
-    that the task was given, where mapped siblings have others.
+    `looked` is when the consumer was looked at before; `now` is the warehouse's time. `given` are the
+    requests that the task was given, where mapped siblings have others.
     """
 
     consumer: str
@@ -66,8 +66,9 @@ class Notifications:
 
         A directory is told of once in a period, as the ledger's rows of the period before say; those of this
         task do not count, so that a retry tells again what the try before it may not have told. Mapped
-        siblings count as others do: of those that fail together for a directory the first tells. Whatever goes
-        wrong is logged: what was claimed and started stays so.
+        siblings count as others do: of those that fail together for a directory the first tells.
+
+        Whatever goes wrong is logged: what was claimed and started stays so.
         """
         if not self.notifiers:
             return []
