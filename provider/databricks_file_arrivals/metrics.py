@@ -30,7 +30,7 @@ def record(rows: Iterable[LogRow], files: int, consumer: str) -> None:
     """Tell what came of one operator's pass.
 
     :param rows: the outcomes
-    :param files: how many files it claimed
+    :param files: how many files it claimed that no outcome had before
     """
     rows, tags = list(rows), {"consumer": consumer}
     counts = {name: sum(row.status in statuses for row in rows) for name, statuses in _COUNTED.items()}

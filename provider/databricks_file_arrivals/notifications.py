@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -31,7 +31,8 @@ VARIABLE = "file_arrivals"
 class Pass:
     """What one operator's pass found, and when.
 
-    `looked` is when the consumer was looked at before; `now` is the warehouse's time.
+    `looked` is when the consumer was looked at before; `now` is the warehouse's time. `given` are the
+    requests that the task was given, where mapped siblings have others.
     """
 
     consumer: str
@@ -39,6 +40,7 @@ class Pass:
     holds: Sequence[LogRow]
     looked: datetime | None
     now: datetime
+    given: Collection[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,15 @@ class Notifications:
         """Tell what is to be told of a pass: the notices that were told.
 
         A directory is told of once in a period, as the ledger's rows of the period before say; those of this
-        task do not count, so that a retry tells again what the try before it may not have told. Whatever goes
-        wrong is logged: what was claimed and started stays so.
+        task do not count, so that a retry tells again what the try before it may not have told. Mapped
+        siblings count as others do: of those that fail together for a directory the first tells.
+
+        Whatever goes wrong is logged: what was claimed and started stays so.
         """
         if not self.notifiers:
             return []
         try:
-            notices = self._notices(sql, names, found, Task.of(context["ti"]))
+            notices = self._notices(sql, names, found, Task.of(context["ti"], found.given))
         except FileArrivalsError:
             log.exception("nobody was notified: the ledger did not say who was told what")
             return []

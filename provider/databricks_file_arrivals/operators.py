@@ -213,7 +213,8 @@ class RunWorkflowOperator(WaitingOperator):
             task = OneRequest(Ledger(hook, names), JobsApi(hook), self._options(context))
             report = task.run(self._trigger_id(), again=context["ti"].try_number > 1)
             link_run(context, hook.workspace_url, report.outcomes[0])
-            self.tell(context, hook, names, report, news=bool(report.counts))
+            attempts = {self._trigger_id(), *(row.trigger_id or "" for row in report.outcomes)}
+            self.tell(context, hook, names, report, news=bool(report.counts), given=attempts)
             return report
 
     def _trigger_id(self) -> str:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
-from databricks_file_arrivals.compat import AirflowFailException, BaseOperator, Context
+from databricks_file_arrivals.compat import Context
 from databricks_file_arrivals.core.errors import BadInput
 from databricks_file_arrivals.core.outcomes import Status
 from databricks_file_arrivals.core.replays import DEFAULT, Selection
-from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, Names
-from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
-from databricks_file_arrivals.workspace.claims import Options
+from databricks_file_arrivals.core.tables import Names
+from databricks_file_arrivals.hooks import airflow_errors
+from databricks_file_arrivals.tasks import RequestsOperator, fail_at_end
 from databricks_file_arrivals.workspace.replays import Replay, Replayer
 
 _STATUSES = tuple(status.value for status in DEFAULT)
 
 
-class ReplayOperator(BaseOperator):
+class ReplayOperator(RequestsOperator):
     """Starts again what failed, was unmapped, or is chosen: what `file-arrivals replay` does.
 
     Each outcome is replayed once, whatever dies and however often the task is repeated. Returns the counts of
     what was replayed and left, and of what came of it. A start that failed fails the task at its end; it is
-    in the log as ERROR, and tried again.
+    in the log as ERROR, and tried again. What it starts is told as that of every operator is; it looks at no
+    hold and no silence, so that `on_held_too_long` and `on_overdue` never tell.
 
     :param log_table: the trigger log, such as `main.ingest.file_log`
     :param workflow_mapping_table: which workflow runs for which directory, for outcomes that had none
@@ -42,18 +42,16 @@ class ReplayOperator(BaseOperator):
     :param warehouse_id: the SQL warehouse; without it the one of the connection's extra `http_path`
     """
 
-    template_fields = (
-        *("log_table", "workflow_mapping_table", "consumer", "directory", "workflow", "statuses", "since"),
-        *("until", "trigger_ids", "start", "databricks_conn_id", "warehouse_id"),
+    template_fields: Sequence[str] = (
+        *RequestsOperator.template_fields,
+        *("workflow_mapping_table", "directory", "workflow", "statuses", "since", "until", "trigger_ids"),
+        "start",
     )
-    ui_color = "#ffd7ba"
 
     def __init__(
         self,
         *,
-        log_table: str,
         workflow_mapping_table: str,
-        consumer: str = DEFAULT_CONSUMER,
         directory: str | None = None,
         workflow: str | None = None,
         statuses: Sequence[str] = _STATUSES,
@@ -63,16 +61,10 @@ class ReplayOperator(BaseOperator):
         start: str | None = None,
         force: bool = False,
         dry_run: bool = False,
-        databricks_conn_id: str = DEFAULT_CONN_ID,
-        warehouse_id: str | None = None,
-        retries: int = 3,
-        retry_delay: timedelta = timedelta(seconds=10),
         **kwargs: Any,
     ) -> None:
-        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
-        self.log_table = log_table
+        super().__init__(**kwargs)
         self.workflow_mapping_table = workflow_mapping_table
-        self.consumer = consumer
         self.directory = directory
         self.workflow = workflow
         self.statuses = statuses
@@ -82,30 +74,33 @@ class ReplayOperator(BaseOperator):
         self.start = start
         self.force = force
         self.only_show = dry_run  # `dry_run` is a method of Airflow's
-        self.databricks_conn_id = databricks_conn_id
-        self.warehouse_id = warehouse_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Replay what is selected, and return what was done."""
         with airflow_errors():
-            hook = FileArrivalsHook(self.databricks_conn_id, self.warehouse_id)
-            names = Names.of(self.log_table, self.workflow_mapping_table)
+            hook, names = self._hook(), Names.of(self.log_table, self.workflow_mapping_table)
+            self.begin_telling(context, hook, names)
             replayer = Replayer(hook, names, self._options(context))
             selection = self._selection()
             found = replayer.preview(selection) if self.only_show else replayer.replay(selection)
-        for each in found:
-            self._tell(each)
+            report = replayer.report
+            self._say(found)
+            if not self.only_show:
+                self.tell(context, hook, names, report)
+        fail_at_end(report)
         replayed = sum(bool(each.rows) for each in found)
-        counts = Counter({s.lower(): n for s, n in sorted(replayer.report.counts.items())})
-        _fail_at_end([*replayer.report.refused, *replayer.report.unavailable])
+        counts = {status.lower(): n for status, n in sorted(report.counts.items())}
         return {"outcomes": replayed, "left": len(found) - replayed, **counts}
 
-    def _tell(self, each: Replay) -> None:
-        if not each.rows:
-            self.log.warning("left %s %s: %s", each.row.status, each.row.directory, each.reason)
-        for row in each.starts:
-            verb = "would start" if self.only_show else "started"
-            self.log.info("%s %s for %s, %s files", verb, row.workflow_name, row.directory, row.file_count)
+    def _say(self, found: Sequence[Replay]) -> None:
+        """What no row of the log says: what is left and why, and what would be started."""
+        for each in found:
+            if not each.rows:
+                self.log.warning("left %s %s: %s", each.row.status, each.row.directory, each.reason)
+            for row in each.starts if self.only_show else ():
+                self.log.info(
+                    "would start %s for %s, %s files", row.workflow_name, row.directory, row.file_count
+                )
 
     def _selection(self) -> Selection:
         return Selection(
@@ -119,11 +114,6 @@ class ReplayOperator(BaseOperator):
             start=self.start or None,
             force=self.force,
         )
-
-    def _options(self, context: Context) -> Options:
-        ti = context["ti"]
-        stamp = {"dag_id": ti.dag_id, "dag_run_id": ti.run_id, "task_id": ti.task_id}
-        return Options(self.consumer, self.log_table, stamp={**stamp, "try_number": ti.try_number})
 
 
 def _status(text: str) -> Status:
@@ -141,10 +131,3 @@ def _moment(text: str | None) -> datetime | None:
     except ValueError:
         raise BadInput(f"{text!r} is no time: write 2026-05-31T14:00.") from None
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
-
-
-def _fail_at_end(lines: Sequence[str]) -> None:
-    """Fail the task when a start failed, now that all others are recorded. The ledger tries them again."""
-    if lines:
-        shown = "\n  ".join(lines[:20])
-        raise AirflowFailException(f"{len(lines)} starts failed and are tried again later:\n  {shown}")

@@ -73,11 +73,19 @@ class TellingOperator(BaseOperator):
         self._lineage = Lineage(names, self.consumer, hook.host or "")
 
     def tell(
-        self, context: Context, hook: FileArrivalsHook, names: Names, report: Report, *, news: bool = True
+        self,
+        context: Context,
+        hook: FileArrivalsHook,
+        names: Names,
+        report: Report,
+        *,
+        news: bool = True,
+        given: Collection[str] | None = None,
     ) -> None:
         """Tell what was decided and started; before a failure is raised, which it is no part of.
 
         Without `news` (a task that was repeated, and found all done) nothing is counted and nobody notified.
+        `given` are the requests that the task was given, where mapped siblings have others.
         """
         self._show(report.outcomes)
         counts = Counter(row.status.value for row in report.outcomes)
@@ -86,9 +94,9 @@ class TellingOperator(BaseOperator):
         if consumer == self.consumer:  # a dry run has another
             announce(context, self.outlets, self.log_table, report.outcomes)
         if news:
-            record(report.outcomes, report.files, consumer)
+            record(report.outcomes, report.arrived, consumer)
         if news and report.now is not None:
-            found = Pass(consumer, report.outcomes, report.holds, report.looked, report.now)
+            found = Pass(consumer, report.outcomes, report.holds, report.looked, report.now, given)
             self.notifications.tell(context, hook, names, found)
 
     def tell_ends(self, context: Context, rows: Sequence[LogRow]) -> None:

@@ -23,6 +23,7 @@ from databricks_file_arrivals.operators import (
     TriggerWorkflowsOperator,
 )
 from databricks_file_arrivals.provider_info import get_provider_info
+from databricks_file_arrivals.replays import ReplayOperator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -60,7 +61,7 @@ def test_all_that_it_names_can_be_imported() -> None:
 def test_all_links_of_the_operators_are_registered() -> None:
     named = {
         f"{type(link).__module__}.{type(link).__name__}"
-        for kind in (TriggerWorkflowsOperator, PlanRequestsOperator, RunWorkflowOperator)
+        for kind in (TriggerWorkflowsOperator, PlanRequestsOperator, RunWorkflowOperator, ReplayOperator)
         for link in kind.operator_extra_links
     }
     assert set(get_provider_info()["extra-links"]) == named

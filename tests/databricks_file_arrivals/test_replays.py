@@ -31,8 +31,8 @@ with DAG("replay_{schema}", schedule=None, start_date=datetime(2026, 1, 1), para
 """
 
 
-def test_it_replays_what_is_chosen_once(
-    airflow_db: str, new_log: Callable[[], Log], jobs: dict[str, int]
+def test_it_replays_what_is_chosen_once_and_tells_of_it(
+    airflow_db: str, new_log: Callable[[], Log], jobs: dict[str, int], capfd: pytest.CaptureFixture[str]
 ) -> None:
     log = new_log()
     log.land({"/in/z": 3})
@@ -54,6 +54,10 @@ def test_it_replays_what_is_chosen_once(
         f"SELECT * FROM {log.names.log.sql} WHERE status = 'TRIGGERED' AND replay_of IS NOT NULL"
     )
     assert (row["workflow_name"], row["task_id"], row["file_count"]) == ("alpha", "first", 3)
+    assert run.get_task_instance("first").xcom_pull("first", key="trigger_log_page").endswith("/file_log")
+    printed = "".join(capfd.readouterr())
+    assert f"TRIGGERED /in/z → alpha: run {row['started_run_id']}, 3 files, 30 B" in printed
+    assert "would start alpha for /in/z, 3 files" in printed and "left UNMAPPED /in/z" in printed
 
 
 def operator(**arguments: object) -> ReplayOperator:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -308,3 +310,15 @@ def test_a_poll_goes_on_after_failures(databricks: RunningWorkspace, monkeypatch
 
     found = asyncio.run(asyncio.wait_for(some(), 60))
     assert [each.failures for each in found if isinstance(each, Failed)] == [1, 2, 3]
+
+
+@event_driven
+def test_a_triggerer_without_this_package_fails_what_was_deferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What installation says of it; the failure then takes one of the task's tries, as Airflow has it."""
+    runner = import_module("airflow.jobs.triggerer_job_runner").TriggerRunner()
+    path, _ = trigger("main.a.log", "c").serialize()
+    monkeypatch.setitem(sys.modules, module.__name__, None)  # the import fails, as if it were not there
+    runner.to_create.append(SimpleNamespace(id=7, classpath=path))
+    asyncio.run(runner.create_triggers())
+    ((trigger_id, error),) = runner.failed_triggers
+    assert trigger_id == 7 and isinstance(error, ImportError) and not runner.triggers

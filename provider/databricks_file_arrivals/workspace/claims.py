@@ -13,7 +13,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -167,7 +167,7 @@ class Claimer:
             return open_rows
         log.info("finishing epoch %d of consumer %s, which another try left", row.epoch, row.consumer)
         self.report.decided(claim)  # whoever planned it has told nobody
-        self.report.files += sum(r.file_count or 0 for r in latest(claim).values())
+        self._count(latest(claim).values())
         leave = not self._options.last_try
         return open_rows + starts.finish(row.epoch, row.claim_id, claim, leave=leave)
 
@@ -233,6 +233,12 @@ class Claimer:
         self._ledger.settle(self._options.consumer, epoch, look_at, min(epochs, default=epoch))
         self._point(epoch, cursor, look_at)
 
+    def _count(self, rows: Iterable[LogRow]) -> None:
+        """Count the files of a claim; those of a replay have arrived before."""
+        for row in rows:
+            self.report.files += row.file_count or 0
+            self.report.arrived += (row.file_count or 0) if row.replay_of is None else 0
+
     def claim(
         self, row: Consumer, starts: Starts, planned: Planned, open_rows: Sequence[LogRow] | None
     ) -> bool:
@@ -246,7 +252,7 @@ class Claimer:
         if not self._take(row, claim, cursor):
             return False
         self.report.epoch = claim.epoch
-        self.report.files += sum(r.file_count or 0 for r in planned.rows)
+        self._count(planned.rows)
         self.report.decided(planned.rows)
         for r in planned.rows:
             self.report.counts[r.status.value] += 1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from databricks_file_arrivals.core.deployment import Sql
@@ -25,42 +25,68 @@ class Task:
     run_id: str
     task_id: str
     try_number: int
+    trigger_ids: tuple[str, ...] | None = None
+    """The requests that it was given, where mapped siblings were given others: rows do not say which of them
+    wrote. None where all rows of the task are its own."""
 
     @classmethod
-    def of(cls, ti: Any) -> Task:
+    def of(cls, ti: Any, trigger_ids: Collection[str] | None = None) -> Task:
         """That of a task instance."""
-        return cls(ti.dag_id, ti.run_id, ti.task_id, ti.try_number)
+        given = None if trigger_ids is None else tuple(sorted(trigger_ids))
+        return cls(ti.dag_id, ti.run_id, ti.task_id, ti.try_number, given)
+
+    @property
+    def mine(self) -> str:
+        """The condition for its rows."""
+        task = "dag_id <=> :dag_id AND dag_run_id <=> :run_id AND task_id <=> :task_id"
+        if self.trigger_ids is None:
+            return task
+        return f"{task} AND coalesce(array_contains(from_json(:given, 'ARRAY<STRING>'), trigger_id), FALSE)"
 
     @property
     def bound(self) -> dict[str, Any]:
         """Its parameters in a statement."""
-        return {"dag_id": self.dag_id, "run_id": self.run_id, "task_id": self.task_id}
-
-
-_MINE = "dag_id <=> :dag_id AND dag_run_id <=> :run_id AND task_id <=> :task_id"
+        task = {"dag_id": self.dag_id, "run_id": self.run_id, "task_id": self.task_id}
+        return task if self.trigger_ids is None else {**task, "given": json.dumps(self.trigger_ids)}
 
 
 def told_before(
     sql: Sql, names: Names, consumer: str, rows: Iterable[LogRow], task: Task, since: datetime
 ) -> dict[Kind, set[str]]:
-    """The directories of these rows that another task has an outcome of the same kind of since then.
+    """The directories of these rows that another task has an outcome of the same kind of since then, and had
+    before this one: of two at the same time it is the earlier that tells.
 
     Only rows of claims that were finished count: who lost a claim told nobody.
     """
     asked = sorted({row.directory for row in rows if row.directory is not None})
     log = names.log.sql
     found = sql.query(
-        f"""SELECT DISTINCT status, directory FROM {log} l LEFT SEMI JOIN (
+        f"""SELECT status, directory, min(CASE WHEN {task.mine} THEN recorded_at END) AS own,
+  min(CASE WHEN NOT ({task.mine}) THEN recorded_at END) AS other
+FROM {log} l LEFT SEMI JOIN (
   SELECT claim_id FROM {log} WHERE consumer = :consumer AND status = '{Status.CLAIMED}'
 ) won ON l.claim_id = won.claim_id
-WHERE consumer = :consumer AND recorded_at > :since AND status IN ({_quoted()}) AND NOT ({_MINE})
-  AND array_contains(from_json(:directories, 'ARRAY<STRING>'), directory)""",
+WHERE consumer = :consumer AND recorded_at > :since AND status IN ({_quoted()})
+  AND array_contains(from_json(:directories, 'ARRAY<STRING>'), directory)
+GROUP BY status, directory""",
         {"consumer": consumer, "since": since, "directories": json.dumps(asked), **task.bound},
     )
+    own, others = _first(found, "own"), _first(found, "other")
     told: dict[Kind, set[str]] = {}
-    for row in found:
-        told.setdefault(_KIND[row["status"]], set()).add(row["directory"])
+    for (kind, directory), at in others.items():
+        if at < own.get((kind, directory), _NEVER):
+            told.setdefault(kind, set()).add(directory)
     return told
+
+
+def _first(found: Iterable[Mapping[str, Any]], who: str) -> dict[tuple[Kind, str], datetime]:
+    """When one of them first had an outcome, by its kind and directory."""
+    first: dict[tuple[Kind, str], datetime] = {}
+    for row in found:
+        key = (_KIND[row["status"]], row["directory"])
+        if row[who] is not None:
+            first[key] = min(row[who], first.get(key, _NEVER))
+    return first
 
 
 def written_by(sql: Sql, names: Names, consumer: str, task: Task, since: datetime) -> Sequence[LogRow]:
@@ -68,15 +94,16 @@ def written_by(sql: Sql, names: Names, consumer: str, task: Task, since: datetim
     limit: the newest."""
     log = names.log.sql
     found = sql.query(
-        f"""SELECT * FROM {log} WHERE consumer = :consumer AND recorded_at > :since AND {_MINE}
+        f"""SELECT * FROM {log} WHERE consumer = :consumer AND recorded_at > :since AND {task.mine}
   AND claim_id IN (SELECT claim_id FROM {log} WHERE consumer = :consumer AND status = '{Status.CLAIMED}')
   AND trigger_id IN (SELECT trigger_id FROM {log} WHERE consumer = :consumer AND recorded_at > :since
-    AND status IN ({_quoted()}) AND {_MINE}) ORDER BY recorded_at DESC LIMIT {_MOST_ROWS}""",
+    AND status IN ({_quoted()}) AND {task.mine}) ORDER BY recorded_at DESC LIMIT {_MOST_ROWS}""",
         {"consumer": consumer, "since": since, **task.bound},
     )
     return [read_log_row(row) for row in found]
 
 
+_NEVER = datetime.max.replace(tzinfo=timezone.utc)
 _KIND = {status.value: kind for kind, statuses in STATUSES.items() for status in statuses}
 
 

@@ -61,6 +61,8 @@ class Report:
     """What one operator did. `refused` and `unavailable` are the starts that failed, for good or for now."""
 
     files: int = 0
+    arrived: int = 0
+    """Those of them that no outcome had before: of a replay none."""
     counts: Counter[str] = field(default_factory=Counter)
     mapping_problems: int = 0
     epoch: int | None = None

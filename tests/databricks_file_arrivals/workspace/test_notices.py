@@ -46,6 +46,25 @@ def test_other_tasks_of_the_period_count_if_they_won_their_claim(log: Log) -> No
     assert told_before(log.hook, log.names, consumer, asked, MINE, soon) == {}, "of an earlier period"
 
 
+def test_of_mapped_siblings_the_first_tells_and_each_repeats_its_own(log: Log) -> None:
+    consumer = log.consumer()
+    siblings = ["1", "2", "3"]
+    for each in siblings:  # in a statement each, as tasks do
+        log.ledger.append([row(consumer, Status.ERROR, MINE, trigger_id=each)])
+        time.sleep(0.01)
+    log.ledger.append([closed(consumer)])
+
+    def told(task: Task) -> dict[Kind, set[str]]:
+        asked = [row(consumer, Status.ERROR, MINE, trigger_id="any")]
+        return told_before(log.hook, log.names, consumer, asked, task, LONG_AGO)
+
+    given = [replace(MINE, trigger_ids=(each,)) for each in siblings]
+    assert [told(task) for task in given] == [{}, {Kind.ERROR: {"/in/a"}}, {Kind.ERROR: {"/in/a"}}]
+    assert told(MINE) == {}, "to a task that is not mapped all of it is its own"
+    written = written_by(log.hook, log.names, consumer, given[1], LONG_AGO)
+    assert [r.trigger_id for r in written] == ["2"]
+
+
 def test_a_repeated_task_finds_what_its_tries_have_written(log: Log) -> None:
     consumer = log.consumer()
     error = row(consumer, Status.ERROR, MINE, trigger_id="1")

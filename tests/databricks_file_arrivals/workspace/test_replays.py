@@ -90,7 +90,9 @@ def test_a_replay_of_nothing_writes_nothing(site: Site) -> None:
 def test_what_has_a_rule_now_is_started_with_exactly_its_files_and_the_rest_keeps_a_row(site: Site) -> None:
     before = site.log.ledger.consumer("default")
     site.log.map(("/in/none/x", "beta", "Y"))
-    (done,) = site.replay(directory="/in/none")
+    replayer = site.replayer()
+    (done,) = site.replay(replayer, directory="/in/none")
+    assert (replayer.report.files, replayer.report.arrived) == (8, 0), "none of them counts as a new arrival"
     (started,) = done.starts
     assert (started.directory, started.workflow_name, started.file_count) == ("/in/none/x", "beta", 7)
     files = site.log.hook.query(
