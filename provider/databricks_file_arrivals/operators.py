@@ -70,9 +70,9 @@ class TriggerWorkflowsOperator(ClaimingOperator, WaitingOperator):
         report = self.start(context)
         if self.wait_for_completion and not self.only_plan:
             with airflow_errors():
-                waiting = self._waiting(context)
-                standing = waiting.run_again() if context["ti"].try_number > 1 else waiting.standing()
-            return self._wait(context, standing, waiting.report)
+                awaited = self._awaited(context)
+                standing = awaited.run_again() if context["ti"].try_number > 1 else awaited.standing()
+            return self._wait(context, standing, awaited.report)
         fail_at_end(report)
         return report.as_dict()
 

@@ -16,7 +16,7 @@ from databricks_file_arrivals.lineage import parent_context
 from databricks_file_arrivals.telling import TellingOperator
 from databricks_file_arrivals.triggers import RunsTrigger
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog
-from databricks_file_arrivals.workspace.awaiting import Standing, Waiting
+from databricks_file_arrivals.workspace.awaiting import AwaitedRequests, Standing
 from databricks_file_arrivals.workspace.claims import Claimer, Options
 from databricks_file_arrivals.workspace.exchange import run
 from databricks_file_arrivals.workspace.files import write_file
@@ -175,13 +175,13 @@ class WaitingOperator(RequestsOperator):
             raise (AirflowException if event["retryable"] else AirflowFailException)(event["message"])
         over = event["state"] == "ended"
         with airflow_errors():
-            waiting = self._waiting(context)
-            standing = waiting.look(over=over)
+            awaited = self._awaited(context)
+            standing = awaited.look(over=over)
         if over and standing.going:  # one that is under repair
             self._defer(standing, event["deadline"])
         self.tell_ends(context, standing.rows)
         _fail_unless_succeeded(standing, "" if over else event["message"])
-        return self._result(waiting.report)
+        return self._result(awaited.report)
 
     def _wait(self, context: Context, standing: Standing, report: Report) -> dict[str, Any]:
         """Go on when the runs have ended."""
@@ -209,12 +209,13 @@ class WaitingOperator(RequestsOperator):
             method_name="resume",
         )
 
-    def _waiting(self, context: Context) -> Waiting:
+    def _awaited(self, context: Context) -> AwaitedRequests:
         """What this task waits for, as the log has it now."""
         hook, names = self._hook(), Names.of(self.log_table)
         self.begin_telling(context, hook, names)
         ledger = Ledger(hook, names)
-        return Waiting(ledger, self._jobs(hook), self._options(context), self._requested(ledger, context))
+        found = self._requested(ledger, context)
+        return AwaitedRequests(ledger, self._jobs(hook), self._options(context), found)
 
     def _jobs(self, hook: FileArrivalsHook) -> JobsApi:
         return JobsApi(hook)

@@ -119,6 +119,12 @@ def trigger_id(row: LogRow, attempt: int) -> str:
     return identity(row.claim_id, row.epoch, row.place, attempt)
 
 
+def trigger_ids(row: LogRow) -> list[str]:
+    """Of this attempt of a request, and of those before it."""
+    earlier = [trigger_id(row, attempt) for attempt in range(1, row.attempt or 1)]
+    return [*earlier, row.trigger_id] if row.trigger_id else earlier
+
+
 def identity(claim_id: str, epoch: int, place: tuple[object, ...], attempt: int) -> str:
     """The same, of a row that is not written yet."""
     text = json.dumps([claim_id, place, attempt], ensure_ascii=True)

@@ -140,7 +140,7 @@ class Standing:
         return [r for r in self.rows if r.status in _NOT_STARTED]
 
 
-class Waiting:
+class AwaitedRequests:
     """A task's looks at the requests that it waits for, before and after the wait. `found` is what the log
     has of them."""
 
@@ -171,7 +171,7 @@ class Waiting:
         self._look([r for r in self._rows.values() if r.status in _UNSUCCESSFUL])
         states = [r for r in self._rows.values() if r.status in (*_UNSUCCESSFUL, *_NOT_STARTED)]
         if states:
-            replayed = self._ledger.replayed(self._options.consumer, [r.trigger_id or "" for r in states])
+            replayed = self._ledger.replayed(self._options.consumer, states)
             states = [r for r in states if r.trigger_id not in replayed]
             starts = self._starts()
             attempts = starts.attempts(r for r in states if r.status in _UNSUCCESSFUL)

@@ -240,16 +240,22 @@ class Claimer:
             self.report.arrived += (row.file_count or 0) if row.replay_of is None else 0
 
     def claim(
-        self, row: Consumer, starts: Starts, planned: Planned, open_rows: Sequence[LogRow] | None
+        self,
+        row: Consumer,
+        starts: Starts,
+        planned: Planned,
+        open_rows: Sequence[LogRow] | None,
+        valid: Callable[[], bool] = lambda: True,
     ) -> bool:
-        """Write a plan, take the epoch and finish the claim. False: another operator took it.
+        """Write a plan, take the epoch and finish the claim. False: another operator took it, or the plan is
+        not `valid` any more, which is asked last.
 
         Without `open_rows` nothing is settled: the next operator comes at once.
         """
         claim = planned.claim
         cursor = {**row.cursor, **planned.up_to}
         starts.write_plan(planned.rows)
-        if not self._take(row, claim, cursor):
+        if not valid() or not self._take(row, claim, cursor):
             return False
         self.report.epoch = claim.epoch
         self._count(planned.rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from databricks_file_arrivals.core.errors import (
 )
 from databricks_file_arrivals.core.expectations import Seen
 from databricks_file_arrivals.core.mapping import WorkflowMapping
-from databricks_file_arrivals.core.outcomes import LogRow, Status
+from databricks_file_arrivals.core.outcomes import LogRow, Status, trigger_ids
 from databricks_file_arrivals.core.planning import RunKey
 from databricks_file_arrivals.core.tables import REQUEST, SCHEMA_VERSION, VERSION_PROPERTY, Names
 from databricks_file_arrivals.workspace.log_rows import SCHEMA, WRITTEN, chunks, read_log_row, write_log_row
@@ -228,22 +228,30 @@ WHERE consumer = :consumer AND recorded_at > :since
         )
         return {(r["rule_id"], r["directory"]): Seen(r["arrived"], r["overdue"]) for r in rows}
 
-    def replayed(self, consumer: str, trigger_ids: Sequence[str]) -> frozenset[str]:
-        """Those of the requests that a claim has replayed."""
+    def replayed(self, consumer: str, requests: Iterable[LogRow]) -> frozenset[str]:
+        """The trigger_ids of those of the requests that a claim has replayed, in this attempt or an earlier
+        one."""
+        ids = {each: row.trigger_id or "" for row in requests for each in trigger_ids(row)}
+        return frozenset(ids[each] for each in self._replays(consumer, sorted(ids))) if ids else frozenset()
+
+    def _replays(self, consumer: str, ids: Sequence[str]) -> Collection[str]:
+        """Those of the trigger_ids that rows which count are a replay of: rows of claims that have a CLAIMED
+        row, and of the current claim, whose runs may be starting right now."""
         log = self.names.log.sql
         rows = self._query(
             f"""SELECT DISTINCT r.replay_of FROM {log} r LEFT SEMI JOIN (
   SELECT claim_id FROM {log} WHERE consumer = :consumer AND status = '{Status.CLAIMED}'
+  UNION SELECT claim_id FROM {self.names.consumers.sql} WHERE consumer = :consumer
 ) won ON r.claim_id = won.claim_id
 WHERE r.consumer = :consumer AND r.epoch >= :first
   AND array_contains(from_json(:ids, 'ARRAY<STRING>'), r.replay_of)""",
             {
                 "consumer": consumer,
-                "ids": json.dumps(sorted(trigger_ids)),
-                "first": min(int(trigger_id[:12], 16) for trigger_id in trigger_ids),
+                "ids": json.dumps(ids),
+                "first": min(int(trigger_id[:12], 16) for trigger_id in ids),
             },
         )
-        return frozenset(r["replay_of"] for r in rows)
+        return {r["replay_of"] for r in rows}
 
     def _log_rows(self, statement: str, bound: Mapping[str, Any]) -> list[LogRow]:
         return [read_log_row(r) for r in self._pages(statement, bound) if r["status"] in _STATUSES]

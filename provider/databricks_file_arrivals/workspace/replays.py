@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from databricks_file_arrivals.core import paths
@@ -272,9 +273,16 @@ class Replayer(Claimer):
             self.finish_last(row, starts)
             claim, looked = self._look(row, selection)
             rows = tuple(made for each in looked for made in each.rows)
-            if not rows or self.claim(row, starts, Planned(claim, rows, {}), None):
+            valid = partial(self._unchanged, selection, looked)
+            if not rows or self.claim(row, starts, Planned(claim, rows, {}), None, valid):
                 return looked
         raise ClaimContended(self._options.consumer, _CONTENDED)
+
+    def _unchanged(self, selection: Selection, looked: Sequence[Replay]) -> bool:
+        """Whether all that is to be replayed is still in the state that was looked at: a task that is tried
+        again may have taken some of it on."""
+        now = {(_id(row), row.status) for row in self._outcomes.chosen(selection)}
+        return all((_id(each.row), each.row.status) in now for each in looked if each.rows)
 
     def _row(self) -> Consumer:
         consumer = self._options.consumer
@@ -297,7 +305,7 @@ class Replayer(Claimer):
     def _refused(self, chosen: Sequence[LogRow], selection: Selection, now: datetime) -> dict[str, str]:
         """By trigger_id, why each of the chosen is not replayed, or ""."""
         ids = [_id(row) for row in chosen]
-        replayed = self._ledger.replayed(selection.consumer, ids) if ids else frozenset()
+        replayed = self._ledger.replayed(selection.consumer, chosen)
         failures = self._outcomes.failures(chosen)
         known = {key: replace(failures.get(key, Known()), replayed=key in replayed) for key in ids}
         pause = self._options.give_up_after

@@ -119,15 +119,15 @@ class OneRequest:
         return state
 
     def _start(self, row: LogRow, known: Sequence[LogRow], starts: Starts) -> None:
-        if row.status is not Status.PLANNED and self._replayed(row):
+        fresh = row.status is Status.PLANNED and row.attempt == 1  # it has no outcome that could be replayed
+        if not fresh and self._ledger.replayed(row.consumer, [row]):
             log.warning("%s for %s was replayed since: nothing is started", row.workflow_name, row.directory)
             return
         if row.status in (Status.NOT_RUN, Status.FAILED):
-            (row,) = starts.attempts([row])
-        starts.start([row], known, leave=not self._options.last_try)
-
-    def _replayed(self, row: LogRow) -> bool:
-        return bool(self._ledger.replayed(row.consumer, [row.trigger_id or ""]))
+            requests = starts.attempts([row])
+        else:
+            requests = [row]
+        starts.start(requests, known, leave=not self._options.last_try)
 
 
 _WHAT_TO_DO = (

@@ -30,6 +30,8 @@ from databricks_file_arrivals.workspace.ledger import FAILING, Ledger
 
 log = logging.getLogger(__name__)
 
+_REPLAYED = "it was replayed meanwhile: this attempt is not started"
+
 
 class Starter(Protocol):
     """What a claim needs of the Jobs API."""
@@ -178,11 +180,20 @@ class Starts:
             raise LedgerError(f"{otherwise}: {missing} rows of the claim {claims} are missing")
 
     def attempts(self, ended: Iterable[LogRow]) -> list[LogRow]:
-        """New attempts of requests whose runs have ended without success. Their PLANNED rows are there before
-        their runs, because the jobs read them."""
+        """New attempts of requests whose runs have ended without success, to be started. Their PLANNED rows
+        are there before their runs, because the jobs read them.
+
+        And before the log is asked for replays once more: a replay that was claimed meanwhile is seen here,
+        and one that is claimed later sees these rows and leaves the request alone.
+        """
         planned = [_next_attempt(row) for row in ended]
+        if not planned:
+            return []
         self.record(planned)
-        return planned
+        replayed = self._ledger.replayed(self._consumer, planned)
+        late = [row for row in planned if row.trigger_id in replayed]
+        self.record([replace(row, status=Status.ERROR, run_id=ERROR_CODE, error=_REPLAYED) for row in late])
+        return [row for row in planned if row.trigger_id not in replayed]
 
     def start(self, requests: Iterable[LogRow], known: Iterable[LogRow], *, leave: bool) -> list[LogRow]:
         """Start requests, by the token of their attempt, and record what came of it: the rows written.
@@ -290,7 +301,7 @@ class Starts:
         due = [row for row, at in self._failing(open_rows) if at <= self._now()]
         if not due:
             return []
-        self._replayed = self._ledger.replayed(self._consumer, [row.trigger_id or "" for row in due])
+        self._replayed = self._ledger.replayed(self._consumer, due)
         due = [row for row in due if row.trigger_id not in self._replayed]
         log.info("starting what is left over or has failed before: %d", len(due))
         attempts = self.attempts(row for row in due if row.status is Status.NOT_RUN)

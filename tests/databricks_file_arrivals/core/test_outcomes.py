@@ -22,6 +22,7 @@ from databricks_file_arrivals.core.outcomes import (
     latest,
     retry_at,
     trigger_id,
+    trigger_ids,
 )
 from databricks_file_arrivals.core.tables import REQUEST, TRIGGER_LOG
 
@@ -104,6 +105,14 @@ def test_each_attempt_has_its_own_identity() -> None:
 )
 def test_what_comes_of_a_request_does_not_change_its_identity(change: dict[str, Any]) -> None:
     assert trigger_id(replace(REQUESTED, **change), 3) == trigger_id(REQUESTED, 3)
+
+
+def test_an_attempt_knows_the_identities_of_those_before_it() -> None:
+    first = replace(REQUESTED, attempt=1, trigger_id=trigger_id(REQUESTED, 1))
+    third = replace(REQUESTED, attempt=3, trigger_id=trigger_id(REQUESTED, 3))
+    assert trigger_ids(first) == [first.trigger_id]
+    assert trigger_ids(third) == [trigger_id(REQUESTED, attempt) for attempt in (1, 2, 3)]
+    assert trigger_ids(replace(REQUESTED, attempt=None, trigger_id=None)) == []
 
 
 def test_the_place_is_what_the_views_group_by() -> None:

@@ -24,15 +24,17 @@ from databricks_file_arrivals.core.errors import (
 )
 from databricks_file_arrivals.core.expectations import Seen
 from databricks_file_arrivals.core.mapping import WorkflowMapping
-from databricks_file_arrivals.core.outcomes import LogRow, Status
+from databricks_file_arrivals.core.outcomes import LogRow, Status, latest
 from databricks_file_arrivals.core.planning import Arrivals, Gap, Job, Picks, RunKey, Wanted
+from databricks_file_arrivals.core.replays import Known, Selection
 from databricks_file_arrivals.core.routing import Router
 from databricks_file_arrivals.core.runs import Run
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog, Batch
-from databricks_file_arrivals.workspace.awaiting import Waiting
+from databricks_file_arrivals.workspace.awaiting import AwaitedRequests
 from databricks_file_arrivals.workspace.claims import Claimer, Options
 from databricks_file_arrivals.workspace.ledger import ENDED, FAILING, TAKEN_ON, Consumer, Ledger, Requested
+from databricks_file_arrivals.workspace.replays import ChosenOutcomes, Replayer
 from databricks_file_arrivals.workspace.requests import OneRequest
 from tests.databricks_file_arrivals.core.planned import (
     NOON,
@@ -95,6 +97,11 @@ class World:
     def closed(self) -> set[str]:
         return {r.claim_id for r in self.rows if r.status is Status.CLAIMED}
 
+    def trusted(self) -> list[LogRow]:
+        """The rows that count."""
+        claims = {*self.closed(), self.consumer.claim_id}
+        return [r for r in self.rows if r.claim_id in claims]
+
     def open_holds(self, since: int = 0) -> list[LogRow]:
         closed = self.closed()
         newest: dict[tuple[object, ...], list[LogRow]] = {}
@@ -123,16 +130,18 @@ class World:
 
     def executed(self) -> Counter[tuple[str, int]]:
         """For each rule and file, how many runs were executed that were told of it: a job reads the PLANNED
-        row of its trigger_id. A run that has failed and is followed by another attempt does not count."""
+        row of its trigger_id. A run that has failed and is followed by another attempt, or by a replay,
+        does not count."""
         told = {r.trigger_id: r for r in reversed(self.rows) if r.status is Status.PLANNED}
-        newest: dict[object, int] = {}
-        for row in (told[token] for token in self.runs):
-            place = (row.claim_id, row.place)
-            newest[place] = max(row.attempt or 0, newest.get(place, 0))
+
+        def origin(row: LogRow) -> object:
+            return origin(told[row.replay_of]) if row.replay_of else (row.claim_id, row.place)
+
+        newest = {origin(told[token]): token for token in self.runs}
         found: Counter[tuple[str, int]] = Counter()
         for token, run in self.runs.items():
             row = told[token]
-            followed = (row.attempt or 0) < newest[row.claim_id, row.place]
+            followed = newest[origin(row)] != token
             if not run.never_ran and not (run.ended and not run.succeeded and followed):
                 found.update((str(row.rule_id), i) for i in selected(row, self.log))
         return found
@@ -236,8 +245,8 @@ class MemoryLedger(Ledger):
     def seen(self, consumer: str, rule_ids: Iterable[str], since: datetime) -> dict[RunKey, Seen]:
         return self._call(dict)
 
-    def replayed(self, consumer: str, trigger_ids: Sequence[str]) -> frozenset[str]:
-        return self._call(frozenset)
+    def _replays(self, consumer: str, ids: Sequence[str]) -> set[str]:
+        return self._call(lambda: {str(r.replay_of) for r in self._world.trusted()} & set(ids))
 
     def append(self, rows: Iterable[LogRow]) -> None:
         rows = list(rows)
@@ -343,6 +352,39 @@ class MemoryJobs:
         return self._call(lambda: {r.run_id: r for r in self._world.runs.values() if r.run_id in wanted})
 
 
+class MemoryOutcomes(ChosenOutcomes):
+    """What a person may choose: requests whose runs have failed."""
+
+    def __init__(self, world: World, operator: Operator) -> None:
+        self._world = world
+        self._call = operator.call
+
+    def chosen(self, selection: Selection) -> list[LogRow]:
+        def read() -> list[LogRow]:
+            return [r for r in latest(self._world.trusted()).values() if r.status is Status.FAILED]
+
+        return self._call(read)
+
+    def plans_dry_runs(self, consumer: str) -> bool:
+        return False
+
+    def failures(self, rows: Sequence[LogRow]) -> dict[str, Known]:
+        return {}
+
+
+class MemoryReplayer(Replayer):
+    """The replayer over these parts."""
+
+    def __init__(self, world: World, operator: Operator, options: Options) -> None:
+        ledger, arrivals = MemoryLedger(world, operator), MemoryArrivalLog(world, operator)
+        Claimer.__init__(self, ledger, arrivals, MemoryJobs(world, operator), options, clock=lambda: 0.0)
+        self._outcomes = MemoryOutcomes(world, operator)
+
+    def _started(self, rows: Sequence[LogRow], known: Mapping[str, Known]) -> dict[str, str]:
+        assert not rows, "a run that has failed is known"
+        return {}
+
+
 class Operator:
     """A pass of a claimer, stopped at each of its calls. With `hand_out` it is one that plans for tasks."""
 
@@ -446,14 +488,21 @@ class WaitingTask(Operator):
         self._options = replace(self._options, stamp=self.TASK)
         super()._work()
         if self._again:
-            self._waiting().run_again()
-        self._waiting().look(over=False)  # however far the runs are by then
+            self._awaited().run_again()
+        self._awaited().look(over=False)  # however far the runs are by then
 
-    def _waiting(self) -> Waiting:
+    def _awaited(self) -> AwaitedRequests:
         ledger = MemoryLedger(self._world, self)
         found = ledger.of_task(CONSUMER, self.TASK, NOON - timedelta(days=1))
         jobs = MemoryJobs(self._world, self)
-        return Waiting(ledger, jobs, self._options, found, clock=lambda: 0.0)
+        return AwaitedRequests(ledger, jobs, self._options, found, clock=lambda: 0.0)
+
+
+class PersonReplays(Operator):
+    """A person's replay of all that has failed, stopped at each of its calls."""
+
+    def _work(self) -> None:
+        MemoryReplayer(self._world, self, self._options).replay(Selection(consumer=CONSUMER))
 
 
 EXPECTED_ERRORS = (Died, ClaimContended, LedgerError, StatementFailed, WorkspaceUnavailable)

@@ -135,6 +135,27 @@ def test_a_request_is_all_of_its_attempts_and_the_end_of_its_claim(log: Log) -> 
     assert log.ledger.request("0" * 64).rows == ()
 
 
+def test_a_replay_counts_from_the_swap_on_for_all_later_attempts(log: Log) -> None:
+    name = log.consumer()
+    row = log.ledger.consumer(name)
+    assert row is not None
+    first = full_row(name, "replayed")
+    second = replace(first, attempt=2, trigger_id=trigger_id(first, 2))
+    other = replace(first, from_batch=4)
+    other = replace(other, trigger_id=trigger_id(other, 1))
+    replays = replace(first, epoch=8, claim_id="replays", status=Status.PLANNED, replay_of=first.trigger_id)
+    log.ledger.append([replace(replays, trigger_id=trigger_id(replays, 1))])
+    assert log.ledger.replayed(name, [first, second, other]) == set(), "planned, and not claimed"
+    log.ledger.swap(row, "replays", {})
+    assert log.ledger.replayed(name, [second, other]) == {second.trigger_id}, "its runs may be starting"
+    now = log.ledger.consumer(name)
+    assert now is not None
+    log.ledger.append([LogRow(status=Status.CLAIMED, consumer=name, claim_id="replays", epoch=8)])
+    log.ledger.swap(now, "the next", {})
+    assert log.ledger.replayed(name, [first]) == {first.trigger_id}
+    assert log.ledger.replayed(name, []) == set()
+
+
 def test_a_large_plan_is_written_in_several_statements(log: Log) -> None:
     rows = [replace(full_row("large", "claim-1"), trigger_id=str(i), error="x" * 400_000) for i in range(4)]
     log.ledger.append(rows)

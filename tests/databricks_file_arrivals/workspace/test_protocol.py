@@ -7,7 +7,7 @@ says why there is none, for each rule that picked it when the claim was planned.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -24,11 +24,13 @@ from tests.databricks_file_arrivals.workspace.in_memory import (
     EXPECTED_ERRORS,
     Fate,
     Operator,
+    PersonReplays,
     RunTask,
     WaitingTask,
     World,
     ended,
     finish,
+    plan_and_run,
     recover,
 )
 
@@ -69,7 +71,7 @@ fates = st.one_of(st.just(Fate.DONE), st.just(Fate.DONE), st.sampled_from(BROKEN
 
 class Protocol(RuleBasedStateMachine):
     """Streams that log, people who edit, operators of both forms that run three at a time and die, tasks that
-    come late, twice or never, a cluster that runs."""
+    come late, twice or never, people who replay what has failed, a cluster that runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,6 +115,18 @@ class Protocol(RuleBasedStateMachine):
         """The first try or a later one, whatever has become of the runs of those before."""
         self.mapped = False
         self._keep(WaitingTask(self.world, last_try, again))
+
+    @rule(calls=st.integers(0, 40), fate=st.sampled_from([Fate.DONE, Fate.DIED_BEFORE, Fate.DIED_AFTER]))
+    def somebody_replays_what_has_failed(self, calls: int, fate: Fate) -> None:
+        """At once, beside whoever else is under way, to the end or until it is killed. What may happen while
+        its swap is under way is left out: see the test of replays beside retries."""
+        replay = PersonReplays(self.world, last_try=True)
+        for _ in range(calls):
+            if not replay.ended:
+                replay.step(Fate.DONE)
+        while not replay.ended:
+            replay.step(fate)
+        self._keep(replay)
 
     def _keep(self, operator: Operator) -> None:
         if operator.ended:
@@ -271,6 +285,110 @@ def test_every_call_of_a_retry_after_a_failed_run_may_end_in_every_way(fate: Fat
         assert [r.status for r in latest(world.rows).values()] == [Status.SUCCEEDED]
         calls += 1
     assert calls > 12, "the retry was never stopped"
+
+
+RETRIES: dict[str, Callable[[World], Operator]] = {
+    "the task": lambda world: RunTask(world, world.handed_out[0], again=True),
+    "the task that waits": lambda world: WaitingTask(world, last_try=True, again=True),
+}
+
+
+@pytest.fixture
+def failed() -> Callable[[str], World]:
+    """Makes worlds in which the run of one request has failed and is known to, and its task is up for
+    retry."""
+
+    def make(form: str) -> World:
+        world = mapped({"directory": "/in/a", "workflow_name": "load", "active_ind": "Y"})
+        if form == "the task":
+            plan_and_run(world)
+        else:
+            ended(WaitingTask(world, last_try=True))
+        (token,) = world.runs
+        world.runs[token] = replace(world.runs[token], state="TERMINATED", result="FAILED")
+        world.now += timedelta(minutes=2)
+        finish(world)
+        assert [r.status for r in latest(world.rows).values()] == [Status.FAILED]
+        return world
+
+    return make
+
+
+def _one_follows(world: World) -> None:
+    recover(world)
+    assert world.executed() == world.meant() and len(world.runs) == 2, [r.status for r in world.rows]
+
+
+@pytest.mark.parametrize("form", RETRIES)
+@pytest.mark.parametrize("fate", [Fate.DIED_BEFORE, Fate.DIED_AFTER])
+def test_a_retry_after_a_replay_that_was_killed_anywhere_starts_no_run_beside_it(
+    failed: Callable[[str], World], form: str, fate: Fate
+) -> None:
+    calls = 0
+    while True:
+        world = failed(form)
+        replay = PersonReplays(world, last_try=True)
+        for _ in range(calls):
+            if not replay.ended:
+                replay.step(Fate.DONE)
+        if replay.ended:
+            break
+        replay.step(fate)
+        if any(r.replay_of for r in world.trusted()):
+            ended(RETRIES[form](world))
+            assert all(r.attempt in (1, None) for r in world.rows), "an attempt for nothing"
+        else:
+            ended(RETRIES[form](world))
+        _one_follows(world)
+        calls += 1
+    assert calls > 8, "the replay was never stopped"
+
+
+@pytest.mark.parametrize("form", RETRIES)
+@pytest.mark.parametrize("stopped", ["the retry", "the replay"])
+def test_a_replay_beside_a_retry_that_are_stopped_anywhere_start_one_run(
+    failed: Callable[[str], World], form: str, stopped: str
+) -> None:
+    """But for a retry that plans, asks and starts all while the swap of the replay is under way."""
+    calls = 0
+    while True:
+        world = failed(form)
+        retry, replay = RETRIES[form](world), PersonReplays(world, last_try=True)
+        slow, quick = (retry, replay) if stopped == "the retry" else (replay, retry)
+        for _ in range(calls):
+            if not slow.ended:
+                slow.step(Fate.DONE)
+        if slow.ended:
+            break
+        planned = any(r.replay_of for r in world.rows)
+        swapping = slow is replay and slow.writes and planned and len(world.won) == 1
+        if not swapping:
+            ended(quick)
+        ended(slow)
+        ended(quick)
+        _one_follows(world)
+        calls += 1
+    assert calls > 4, "nobody was stopped"
+
+
+@pytest.mark.parametrize("form", RETRIES)
+@pytest.mark.parametrize("then", [*RETRIES, "an operator"])
+def test_an_attempt_that_a_killed_retry_left_is_not_started_once_the_request_was_replayed(
+    failed: Callable[[str], World], form: str, then: str
+) -> None:
+    world = failed(form)
+    retry = RETRIES[form](world)
+    while not retry.writes:
+        retry.step(Fate.DONE)
+    ended(PersonReplays(world, last_try=True))
+    retry.step(Fate.DIED_AFTER)
+    assert [r.status for r in world.rows if r.attempt == 2] == [Status.PLANNED]
+    if then == "an operator":
+        finish(world)
+    elif then == form:
+        ended(RETRIES[form](world))
+    assert len(world.runs) == 2
+    _one_follows(world)
 
 
 def _begun(world: World, form: str) -> Operator:
