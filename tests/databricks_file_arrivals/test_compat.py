@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +34,20 @@ def test_a_connection_is_fetched_on_the_event_loop(airflow_db: str, monkeypatch:
     assert (found.conn_id, found.host) == ("mine", "h")
     with pytest.raises(compat.AirflowNotFoundException):
         asyncio.run(compat.get_async_connection(DatabricksHook("mine"), "no such connection"))
+
+
+def test_the_stock_provider_that_tells_jobs_nothing_is_named_once_and_stops_no_claim(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "inject_openlineage_context_into_databricks_job_parameters"
+    monkeypatch.delattr(
+        importlib.import_module("airflow.providers.databricks.utils.openlineage"), name, False
+    )
+    compat._say_that_jobs_are_not_told.cache_clear()
+    nobody: Any = {}
+    with caplog.at_level(logging.WARNING, logger="databricks_file_arrivals"):
+        assert [compat.lineage_parameters(nobody), compat.lineage_parameters(nobody)] == [{}, {}]
+    assert caplog.text.count("7.23 or later") == 1
 
 
 def test_proxies_are_those_of_the_stock_hook_where_it_knows_them(
