@@ -4,14 +4,27 @@ in compat.py."""
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import airflow
 
+from databricks_file_arrivals.compat import Stats
+
+try:
+    from airflow.sdk import BaseNotifier as BaseNotifier
+except ImportError:  # Airflow 2
+    from airflow.notifications.basenotifier import BaseNotifier as BaseNotifier
+
 VERSION = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 """Major and minor: what pytest.mark.skipif compares, with the reason why a feature is not there."""
+
+STOCK = tuple(
+    int(part) for part in importlib.metadata.version("apache-airflow-providers-databricks").split(".")[:2]
+)
+"""The same of the stock Databricks provider."""
 
 
 def load_dags(file: Path) -> dict[str, Any]:
@@ -38,3 +51,46 @@ def run_dag(dag: Any, **given: Any) -> Any:
     versions."""
     date = "logical_date" if VERSION >= (3, 0) else "execution_date"
     return dag.test(**{date: datetime.now(timezone.utc)}, **given)
+
+
+def stored(dag: Any) -> Any:
+    """A DAG as the scheduler and the web pages have it."""
+    place = importlib.import_module("airflow.serialization.serialized_objects")
+    kind = place.DagSerialization if VERSION >= (3, 2) else place.SerializedDAG
+    return kind.from_dict(kind.to_dict(dag))
+
+
+def asset_tables() -> tuple[Any, Any]:
+    """Where Airflow keeps the events of assets, and which DAGs are due for them."""
+    if VERSION >= (3, 0):
+        place = importlib.import_module("airflow.models.asset")
+        return place.AssetEvent, place.AssetDagRunQueue
+    place = importlib.import_module("airflow.models.dataset")
+    return place.DatasetEvent, place.DatasetDagRunQueue
+
+
+def outlet_events() -> Any:
+    """What a task's context has under this name."""
+    place = "airflow.sdk.execution_time.context" if VERSION >= (3, 0) else "airflow.utils.context"
+    return importlib.import_module(place).OutletEventAccessors()
+
+
+def told_by_alias(events: Any) -> dict[str, list[str]]:
+    """The URIs that each alias was told of."""
+    if VERSION >= (3, 0):
+        return {key.name: [e.dest_asset_key.uri for e in events[key].asset_alias_events] for key in events}
+    accessors = events._dict.values()  # its keys are a form of the aliases that it does not take itself
+    return {a.raw_key.name: [e["dest_dataset_uri"] for e in a.dataset_alias_events] for a in accessors}
+
+
+def start_stats() -> None:
+    """Let Airflow's stats follow its configuration as it is now; they read it once."""
+    if VERSION >= (3, 2):
+        stats = importlib.import_module("airflow.sdk.observability.stats")
+        utils = importlib.import_module("airflow.sdk.observability.metrics.stats_utils")
+        stats.initialize(factory=utils.get_stats_factory(), export_legacy_names=True)
+        return
+    kind: Any = type(Stats)
+    kind.instance = None
+    del kind.factory
+    kind.__init__(Stats)

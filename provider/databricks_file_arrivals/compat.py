@@ -3,9 +3,12 @@ with each, with its reason."""
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -54,6 +57,17 @@ except ImportError:
             from airflow.models.xcom import XCom
             from airflow.sensors.base import BaseSensorOperator
             from airflow.utils.context import Context
+
+try:
+    from airflow.sdk.exceptions import AirflowRuntimeError
+except ImportError:
+
+    class AirflowRuntimeError(Exception):  # type: ignore[no-redef]  # the same name where there is none
+        """Raised by Airflow 3 for what its API server answers a task or a trigger; never by Airflow 2, whose
+        tasks ask the database."""
+
+
+log = logging.getLogger(__name__)
 
 # Event-driven scheduling came with Airflow 3.0. Before, the class is only there to be imported.
 try:
@@ -128,6 +142,55 @@ def _read(hook: Any, conn_id: str) -> _Connection:
     return _Connection(**{each.name: getattr(found, each.name) for each in fields(_Connection)})
 
 
+_OF_A_MAPPED_TASK = ("retries", "retry_delay", "retry_exponential_backoff", "map_index_template")
+
+
+def keep_defaults(partial: Any, given: Mapping[str, Any]) -> Any:
+    """What an operator's `partial` has made, with the defaults of the operator's own `__init__`.
+
+    Before 3.3.2 Airflow fills a mapped task's retries and label with its own defaults, as if the DAG had
+    named them, and they win over those of the signature. What the call (`given`) or default_args name stays.
+    """
+    named = set(given) | set(given.get("default_args") or ())
+    for owner in (partial.kwargs["dag"], partial.kwargs["task_group"]):
+        named.update(getattr(owner, "default_args", None) or ())
+    defaults = _own_defaults(partial.operator_class)
+    partial.kwargs.update({name: value for name, value in defaults.items() if name not in named})
+    return partial
+
+
+def _own_defaults(operator: type[BaseOperator]) -> dict[str, Any]:
+    """What the operator's class and those between it and Airflow's say; the class itself says it last."""
+    found: dict[str, Any] = {}
+    for kind in reversed(operator.__mro__[: operator.__mro__.index(BaseOperator)]):
+        signature = inspect.signature(kind.__init__).parameters
+        has = (name for name in _OF_A_MAPPED_TASK if name in signature)
+        found.update({name: signature[name].default for name in has})
+    return found
+
+
+def lineage_parameters(context: Context) -> Mapping[str, str]:
+    """The parameters that tell a job which task started it, for OpenLineage's listener in Spark; none before
+    the stock provider's 7.23, which is said once in a process."""
+    try:
+        from airflow.providers.databricks.utils.openlineage import (
+            inject_openlineage_context_into_databricks_job_parameters as inject,
+        )
+    except ImportError:
+        _say_that_jobs_are_not_told()
+        return {}
+    told: Mapping[str, str] = inject({}, context)
+    return told
+
+
+@cache
+def _say_that_jobs_are_not_told() -> None:
+    log.warning(
+        "[openlineage] spark_inject_parent_job_info is set, but jobs are not told which task started them: "
+        "that takes apache-airflow-providers-databricks 7.23 or later"
+    )
+
+
 def proxies(hook: Any) -> Mapping[str, str]:
     """The proxies that the extra `proxies` of the connection names, by scheme.
 
@@ -143,6 +206,7 @@ __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowRuntimeError",
     "AirflowSkipException",
     "Asset",
     "AssetAlias",
@@ -159,6 +223,8 @@ __all__ = [
     "failed_polls",
     "failed_run_before",
     "get_async_connection",
+    "keep_defaults",
+    "lineage_parameters",
     "proxies",
     "run_began",
 ]

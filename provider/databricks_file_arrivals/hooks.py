@@ -37,6 +37,7 @@ from databricks_file_arrivals.compat import (
     AirflowException,
     AirflowFailException,
     AirflowNotFoundException,
+    AirflowRuntimeError,
     get_async_connection,
     proxies,
 )
@@ -134,10 +135,8 @@ class FileArrivalsHook(DatabricksHook):
         return str(http_path).rstrip("/").rsplit("/", 1)[-1]
 
     def _connection(self) -> Any:
-        try:
+        with self._connection_errors():
             return self.databricks_conn
-        except AirflowNotFoundException as error:
-            raise self._undefined() from error
 
     @property
     def workspace_url(self) -> str:
@@ -146,18 +145,28 @@ class FileArrivalsHook(DatabricksHook):
         return self._endpoint_url("").rstrip("/") if self.host else ""  # type: ignore[no-untyped-call]  # stock
 
     async def prepare(self) -> None:
-        """Fetch the connection without blocking the event loop; `a_call` needs it. Raises BadInput."""
-        if "databricks_conn" not in self.__dict__:
-            try:
-                self.__dict__["databricks_conn"] = await get_async_connection(self, self.databricks_conn_id)
-            except AirflowNotFoundException as error:
-                raise self._undefined() from error
+        """Fetch the connection without blocking the event loop; `a_call` needs it.
 
-    def _undefined(self) -> BadInput:
-        return BadInput(
-            f"The connection {self.databricks_conn_id!r} is not defined. Make it: airflow connections add "
-            f"{self.databricks_conn_id} --conn-type databricks --conn-host https://… --conn-password TOKEN"
-        )
+        Raises BadInput or WorkspaceUnavailable."""
+        if "databricks_conn" not in self.__dict__:
+            with self._connection_errors():
+                self.__dict__["databricks_conn"] = await get_async_connection(self, self.databricks_conn_id)
+
+    @contextmanager
+    def _connection_errors(self) -> Generator[None]:
+        """Raise what goes wrong on the way to the connection as this package's errors."""
+        conn_id = self.databricks_conn_id
+        try:
+            yield
+        except AirflowNotFoundException as error:
+            raise BadInput(
+                f"The connection {conn_id!r} is not defined. Make it: airflow connections add "
+                f"{conn_id} --conn-type databricks --conn-host https://… --conn-password TOKEN"
+            ) from error
+        except AirflowRuntimeError as error:  # 3.0 says so; later versions take it for one that is not there
+            raise WorkspaceUnavailable(
+                f"Airflow's API server did not give the connection {conn_id!r}: {error}"
+            ) from error
 
     def call(self, request: Call) -> Answer:
         """Make one call of the REST API, and again where that is safe and may help. Threads may share it.

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from databricks_file_arrivals import __version__
-from databricks_file_arrivals.compat import Context, conf
+from databricks_file_arrivals.compat import Context, conf, lineage_parameters
 from databricks_file_arrivals.config import number
 from databricks_file_arrivals.core.config_options import MOST_LINEAGE_EVENTS
 from databricks_file_arrivals.core.lineage import (
@@ -157,16 +157,12 @@ def _emit(lineage: OperatorLineage[Any, Any], ti: Any) -> None:
 
 def parent_context(context: Context) -> dict[str, str]:
     """The parameter that tells a job which task started it; empty unless Airflow's configuration wants it
-    told ([openlineage] spark_inject_parent_job_info) and its provider is there.
+    told ([openlineage] spark_inject_parent_job_info) and the providers can.
 
     It goes into the plan, as all that a job is told does: whoever starts the request, in whichever try, makes
     the same call.
     """
     if not conf.getboolean("openlineage", "spark_inject_parent_job_info", fallback=False):
         return {}
-    from airflow.providers.databricks.utils.openlineage import (
-        inject_openlineage_context_into_databricks_job_parameters,
-    )
-
-    told: dict[str, str] = inject_openlineage_context_into_databricks_job_parameters({}, context)
+    told = lineage_parameters(context)
     return {CONTEXT: told[CONTEXT]} if CONTEXT in told else {}

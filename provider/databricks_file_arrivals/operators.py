@@ -176,7 +176,7 @@ class RunWorkflowOperator(WaitingOperator):
     template_fields: Sequence[str] = (*RequestsOperator.template_fields, "request")
     ui_color = "#ffc09f"
     operator_extra_links = (DatabricksRunLink(), DatabricksJobLink(), TriggerLogLink())
-    LABEL: ClassVar[str] = "{{ task.label }}"
+    LABEL: ClassVar[str] = "{{ task.request_label }}"
 
     def __init__(
         self, *, request: Mapping[str, Any], map_index_template: str | None = LABEL, **kwargs: Any
@@ -185,8 +185,8 @@ class RunWorkflowOperator(WaitingOperator):
         self.request = request
 
     @property
-    def label(self) -> str:
-        """The directory and the workflow."""
+    def request_label(self) -> str:
+        """The directory and the workflow. Not `label`: that is Airflow's, and is what its graph shows."""
         request = self.request if isinstance(self.request, Mapping) else {}
         return f"{request.get('directory', '?')} → {request.get('workflow', '?')}"
 

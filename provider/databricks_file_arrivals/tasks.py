@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from databricks_file_arrivals.compat import AirflowException, AirflowFailException, Context, failed_polls
+from databricks_file_arrivals.compat import (
+    AirflowException,
+    AirflowFailException,
+    Context,
+    failed_polls,
+    keep_defaults,
+)
 from databricks_file_arrivals.core.errors import FileArrivalsError
 from databricks_file_arrivals.core.outcomes import LogRow
 from databricks_file_arrivals.core.signals import ConsumerPointer, SignalVolume
@@ -53,6 +59,11 @@ class RequestsOperator(TellingOperator):
         self.consumer = consumer
         self.databricks_conn_id = databricks_conn_id
         self.warehouse_id = warehouse_id
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """To map it over something, as any operator is, with its own retries and label."""
+        return keep_defaults(super().partial(**kwargs), kwargs)
 
     def _hook(self) -> FileArrivalsHook:
         return FileArrivalsHook(self.databricks_conn_id, self.warehouse_id)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,6 +57,20 @@ async def test_an_older_hooks_connection_is_read_off_the_loop() -> None:
     found = await compat.get_async_connection(OlderHook(), "mine")
     assert (found.host, found.password, found.extra_dejson) == ("h", "secret", {"http_path": "/w"})
     assert "secret" not in repr(found)
+
+
+def test_the_stock_provider_that_tells_jobs_nothing_is_named_once_and_stops_no_claim(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "inject_openlineage_context_into_databricks_job_parameters"
+    monkeypatch.delattr(
+        importlib.import_module("airflow.providers.databricks.utils.openlineage"), name, False
+    )
+    compat._say_that_jobs_are_not_told.cache_clear()
+    nobody: Any = {}
+    with caplog.at_level(logging.WARNING, logger="databricks_file_arrivals"):
+        assert [compat.lineage_parameters(nobody), compat.lineage_parameters(nobody)] == [{}, {}]
+    assert caplog.text.count("7.23 or later") == 1
 
 
 def test_proxies_are_those_of_the_stock_hook_where_it_knows_them(

@@ -5,23 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.triggers.base import TriggerEvent
 from databricks.sdk import WorkspaceClient
 
 import databricks_file_arrivals.triggers as triggers
 from databricks_file_arrivals.triggers import RunsTrigger
+from tests import airflow_versions
 from tests.airflow_side import Log, fails_when_there_is
 from tests.conftest import DAG_FOLDERS
 
 SOURCE = """
 import datetime
-from airflow.sdk import DAG
+from airflow import DAG
 from databricks_file_arrivals.operators import (
     PlanRequestsOperator, RunWorkflowOperator, TriggerWorkflowsOperator,
 )
@@ -57,8 +57,7 @@ def run_dag(
         )
         file = DAG_FOLDERS["written"] / "waits.py"
         file.write_text(source)
-        (dag,) = DagBag(file).dags.values()
-        found = dag.test(logical_date=datetime.now(timezone.utc)).get_task_instances()
+        found = airflow_versions.run_dag(airflow_versions.load_dag(file)).get_task_instances()
         return log, sorted((ti for ti in found if ti.task_id == "start"), key=lambda ti: int(ti.map_index))
 
     return run

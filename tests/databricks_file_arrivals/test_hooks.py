@@ -12,13 +12,14 @@ from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.databricks.hooks import databricks_base
 from tenacity import RetryCallState, Retrying, wait_fixed
 
-from databricks_file_arrivals.compat import AirflowException, AirflowFailException
+from databricks_file_arrivals.compat import AirflowException, AirflowFailException, AirflowRuntimeError
 from databricks_file_arrivals.core.errors import (
     BadInput,
     NotAuthenticated,
@@ -404,6 +405,26 @@ def test_what_is_asked_for_is_waited_and_no_more_than_the_limit() -> None:
 def test_a_connection_that_is_not_defined_is_named(airflow_db: str, databricks: RunningWorkspace) -> None:
     with pytest.raises(BadInput, match="airflow connections add nowhere"):
         FileArrivalsHook("nowhere").query("SELECT 1")
+
+
+def test_an_airflow_that_does_not_answer_is_one_to_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As 3.0 says it. On Airflow 2 the class is only there to be imported.
+    answer: Any = SimpleNamespace(
+        error=SimpleNamespace(value="API_SERVER_ERROR"), detail={"status_code": 500}
+    )
+
+    def fails(conn_id: str) -> Any:
+        raise AirflowRuntimeError(answer)
+
+    async def a_fails(conn_id: str) -> Any:
+        fails(conn_id)
+
+    monkeypatch.setattr(FileArrivalsHook, "get_connection", fails)
+    if hasattr(FileArrivalsHook, "aget_connection"):
+        monkeypatch.setattr(FileArrivalsHook, "aget_connection", a_fails)
+    for error in both_ways("mine", ME):
+        assert isinstance(error, WorkspaceUnavailable) and error.retryable
+        assert "'mine'" in str(error) and "API_SERVER_ERROR" in str(error)
 
 
 def test_a_connection_without_a_warehouse_is_named(conn) -> None:  # type: ignore[no-untyped-def]

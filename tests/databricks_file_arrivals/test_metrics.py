@@ -8,11 +8,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from airflow.sdk.observability import stats
-from airflow.sdk.observability.metrics import stats_utils
 
 from databricks_file_arrivals import metrics
 from databricks_file_arrivals.core.outcomes import LogRow, Status
+from tests.airflow_versions import start_stats
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
 
@@ -26,10 +25,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
         monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
         monkeypatch.setenv("AIRFLOW__METRICS__STATSD_HOST", "127.0.0.1")
         monkeypatch.setenv("AIRFLOW__METRICS__STATSD_PORT", str(bound.getsockname()[1]))
-        stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=True)
+        start_stats()
         yield bound
         monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "False")
-        stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=True)
+        start_stats()
 
 
 def row(status: Status, **changes: Any) -> LogRow:

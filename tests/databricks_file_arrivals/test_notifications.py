@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import BaseNotifier
 
 from databricks_file_arrivals.core.errors import BadInput, StatementFailed
 from databricks_file_arrivals.core.notices import Kind
@@ -18,6 +17,7 @@ from databricks_file_arrivals.core.outcomes import LogRow, Status
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.notifications import Notifications, Pass
 from tests.airflow_side import Log
+from tests.airflow_versions import BaseNotifier
 
 DAY = timedelta(days=1)
 SAID: list[str] = []

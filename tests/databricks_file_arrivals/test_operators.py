@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow import DAG
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.jobs import JobSettings
 
+from databricks_file_arrivals.operators import RunWorkflowOperator
 from tests.airflow_side import Log
-from tests.airflow_versions import load_dag, run_dag
+from tests.airflow_versions import VERSION, load_dag, run_dag
 from tests.conftest import DAG_FOLDERS
 
 SOURCE = """
@@ -109,6 +112,37 @@ def started(admin: WorkspaceClient, job_id: int, log: Log) -> list[str]:
     runs = admin.jobs.list_runs(job_id=job_id)
     told = [{p.name: p.value for p in run.job_parameters or ()} for run in runs]
     return sorted(str(each["directory"]) for each in told if each["log_table"] == str(log.names.log))
+
+
+@pytest.mark.parametrize(
+    "default_args, given, expected",
+    [
+        ({}, {}, (3, timedelta(seconds=10), True, RunWorkflowOperator.LABEL)),
+        (
+            {"retries": 0, "retry_delay": timedelta(hours=1)},
+            {"retry_exponential_backoff": False, "map_index_template": "{{ task.consumer }}"},
+            (0, timedelta(hours=1), False, "{{ task.consumer }}"),
+        ),
+    ],
+    ids=["its own", "the DAG's and the call's"],
+)
+def test_a_mapped_task_has_its_own_retries_and_label_unless_others_are_named(
+    default_args: dict[str, Any], given: dict[str, Any], expected: tuple[object, ...]
+) -> None:
+    with DAG("defaults", schedule=None, start_date=datetime(2026, 1, 1), default_args=default_args) as dag:
+        partial = RunWorkflowOperator.partial(task_id="run", log_table="main.a.log", **given)
+        partial.expand(request=[{"directory": "/in/a", "workflow": "alpha"}])
+    task: Any = dag.get_task("run")
+    assert (
+        task.retries,
+        task.retry_delay,
+        bool(task.retry_exponential_backoff),
+        task.map_index_template,
+    ) == (expected)
+    request = {"request": {"directory": "/in/a", "workflow": "alpha"}}
+    own = task.unmap(request if VERSION >= (3, 0) else (request, {}))
+    assert (own.retries, own.retry_delay, own.retry_exponential_backoff, own.map_index_template) == expected
+    assert (own.label, own.request_label) == ("run", "/in/a → alpha"), "Airflow's own label stays"
 
 
 def test_each_workflow_is_a_task_of_its_own(

@@ -6,12 +6,13 @@ import logging
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, Asset, AssetAlias
-from airflow.sdk.execution_time.context import OutletEventAccessors
+from airflow import DAG
 
+from databricks_file_arrivals.compat import Asset, AssetAlias
 from databricks_file_arrivals.core.errors import BadInput
 from databricks_file_arrivals.core.outcomes import LogRow, Status
 from databricks_file_arrivals.outlets import announce, arrived_in
+from tests.airflow_versions import outlet_events, told_by_alias
 
 LOG = "main.ingest.file_log"
 
@@ -25,10 +26,9 @@ def rows(count: int, status: Status = Status.TRIGGERED) -> list[LogRow]:
 
 def told(outlets: list[object], found: list[LogRow], **options: bool) -> dict[str, list[str]]:
     """The URIs that each alias was told of."""
-    context: Any = {"outlet_events": OutletEventAccessors()}
+    context: Any = {"outlet_events": outlet_events()}
     announce(context, outlets, LOG, found, **options)
-    events = context["outlet_events"]
-    return {key.name: [e.dest_asset_key.uri for e in events[key].asset_alias_events] for key in events}
+    return told_by_alias(context["outlet_events"])
 
 
 def test_a_dag_is_scheduled_on_a_directory_by_the_uri_of_its_events() -> None:

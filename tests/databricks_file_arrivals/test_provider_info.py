@@ -12,9 +12,9 @@ import airflow
 import jsonschema
 import pytest
 from airflow.configuration import conf
-from airflow.sdk import Asset
 
 from databricks_file_arrivals import __version__
+from databricks_file_arrivals.compat import Asset
 from databricks_file_arrivals.core.asset_events import SCHEME
 from databricks_file_arrivals.core.config_options import OPTIONS, SECTION
 from databricks_file_arrivals.operators import (

@@ -3,6 +3,8 @@ metrics."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import os
 import socket
@@ -16,20 +18,19 @@ from typing import Any
 
 import jsonschema
 import pytest
-from openlineage.client import event_v2
 
 import databricks_file_arrivals
 from tests.airflow_side import DECLARED, Log
+from tests.airflow_versions import STOCK
 from tests.conftest import DAG_FOLDERS
 
 SOURCE = '''
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from airflow.dag_processing.dagbag import DagBag
-from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, AssetAlias, BaseNotifier
+from airflow import DAG
+from databricks_file_arrivals.compat import AssetAlias, BaseOperator
 from databricks_file_arrivals.core import lineage
 from databricks_file_arrivals.operators import (
     PlanRequestsOperator,
@@ -37,6 +38,7 @@ from databricks_file_arrivals.operators import (
     TriggerWorkflowsOperator,
 )
 from databricks_file_arrivals.outlets import arrived_in
+from tests.airflow_versions import BaseNotifier, asset_tables, load_dags, run_dag, stored
 
 lineage.EVENT_REQUESTS = 3  # five requests take two events
 HERE = Path(FOLDER)
@@ -94,29 +96,36 @@ with DAG(
     start_date=datetime(2026, 1, 1),
     is_paused_upon_creation=False,
 ):
-    EmptyOperator(task_id="report")
+    BaseOperator(task_id="report")
 
 if __name__ == "__main__":
-    from airflow.models.asset import AssetDagRunQueue, AssetEvent
-    from airflow.serialization.serialized_objects import DagSerialization
     from airflow.utils.session import create_session
 
-    seen = {}
+    seen, (events_table, due_table) = {}, asset_tables()
     for dag_id, tasks in {"telling": ["trigger"], "telling_mapped": ["plan", "run"]}.items():
-        dag = DagBag(__file__).get_dag(dag_id)
-        run = dag.test(logical_date=datetime.now(timezone.utc))
-        stored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        dag = load_dags(__file__)[dag_id]
+        run, shown = run_dag(dag), stored(dag)
         with create_session() as session:
-            events = [(e.uri, e.extra) for e in session.query(AssetEvent) if e.source_run_id == run.run_id]
-            due = [queued.target_dag_id for queued in session.query(AssetDagRunQueue)]
+            events = [(e.uri, e.extra) for e in session.query(events_table) if e.source_run_id == run.run_id]
+            due = [queued.target_dag_id for queued in session.query(due_table)]
             links = {
-                f"{ti.task_id} {ti.map_index} {name}": stored.get_task(ti.task_id).get_extra_links(ti, name)
+                f"{ti.task_id} {ti.map_index} {name}": shown.get_task(ti.task_id).get_extra_links(ti, name)
                 for ti in run.get_task_instances(session=session)
-                for name in stored.get_task(ti.task_id).extra_links
+                for name in shown.get_task(ti.task_id).extra_links
             }
         seen[dag_id] = {"state": run.state, "events": events, "links": links, "due": due}
     (HERE / "seen.json").write_text(json.dumps(seen))
 '''
+
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+listened = pytest.mark.skipif(
+    importlib.util.find_spec("airflow.providers.openlineage") is None,
+    reason="the OpenLineage provider is not installed with this Airflow",
+)
+told_to_jobs = pytest.mark.skipif(
+    STOCK < (7, 23), reason="the stock provider tells jobs their parent since 7.23"
+)
 
 
 @dataclass
@@ -185,8 +194,11 @@ def seen(
         source = source.replace(name, repr(value))
     file = DAG_FOLDERS["written"] / "telling.py"
     file.write_text(source)
-    transport = {"type": "file", "log_file_path": str(here / "lineage"), "append": True}
+    lineage = here / "lineage"
+    lineage.touch()  # it stays empty where nobody listens
+    transport = {"type": "file", "log_file_path": str(lineage), "append": True}
     environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
         "AIRFLOW__OPENLINEAGE__SPARK_INJECT_PARENT_JOB_INFO": "True",
         "AIRFLOW__METRICS__STATSD_ON": "True",
@@ -204,7 +216,7 @@ def seen(
         json.loads((here / "seen.json").read_text()),
         done.stdout,
         statsd[1],
-        [json.loads(text) for text in (here / "lineage").read_text().splitlines()],
+        [json.loads(text) for text in lineage.read_text().splitlines()],
         (here / "notified.txt").read_text().splitlines(),
     )
 
@@ -287,6 +299,7 @@ def task_events(seen: Seen, job: str, *kinds: str) -> list[dict[str, Any]]:
     return [e for e in seen.lineage if e["job"]["name"] == job and e["eventType"] in kinds]
 
 
+@listened
 def test_lineage_names_directories_and_jobs(seen: Seen) -> None:
     (start,) = task_events(seen, "telling.trigger", "START")
     assert start["run"]["facets"]["fileArrivals"]["logTable"] == str(seen.log.names.log)
@@ -315,7 +328,9 @@ def test_lineage_names_directories_and_jobs(seen: Seen) -> None:
     assert {e["run"]["runId"] for e in events} == {start["run"]["runId"]}
 
 
+@listened
 def test_lineage_is_as_the_client_and_the_facets_schema_have_it(seen: Seen) -> None:
+    event_v2 = importlib.import_module("openlineage.client.event_v2")
     schema = json.loads(Path(databricks_file_arrivals.__file__).with_name("run_facet.json").read_text())
     told = [e for e in seen.lineage if "fileArrivals" in e["run"]["facets"]]
     assert len(told) == 10, "a start and an end of four tasks, and more for two of them"
@@ -330,6 +345,8 @@ def test_lineage_is_as_the_client_and_the_facets_schema_have_it(seen: Seen) -> N
         assert event_v2.RunEvent(**parts).job.name == event["job"]["name"]
 
 
+@listened
+@told_to_jobs
 def test_jobs_are_told_which_task_planned_them_and_the_row_says_so(seen: Seen) -> None:
     rows = seen.log.hook.query(
         f"SELECT DISTINCT consumer, job_parameters['OPENLINEAGE_CONTEXT'] AS context "
