@@ -16,7 +16,9 @@ from databricks_file_arrivals.compat import Stats
 try:
     from airflow.sdk import BaseNotifier as BaseNotifier
 except ImportError:  # Airflow 2
-    from airflow.notifications.basenotifier import BaseNotifier as BaseNotifier
+    from airflow.notifications.basenotifier import (  # type: ignore[import-not-found,no-redef]  # no longer there
+        BaseNotifier as BaseNotifier,
+    )
 
 VERSION = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 """Major and minor: what pytest.mark.skipif compares, with the reason why a feature is not there."""
