@@ -163,7 +163,9 @@ def _own_defaults(operator: type[BaseOperator]) -> dict[str, Any]:
     """What the operator's class and those between it and Airflow's say; the class itself says it last."""
     found: dict[str, Any] = {}
     for kind in reversed(operator.__mro__[: operator.__mro__.index(BaseOperator)]):
-        signature = inspect.signature(kind).parameters
+        if "__init__" not in vars(kind):
+            continue
+        signature = inspect.signature(vars(kind)["__init__"]).parameters
         has = (name for name in _OF_A_MAPPED_TASK if name in signature)
         found.update({name: signature[name].default for name in has})
     return found

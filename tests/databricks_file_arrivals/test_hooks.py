@@ -419,9 +419,9 @@ def test_an_airflow_that_does_not_answer_is_one_to_ask_again(monkeypatch: pytest
     async def a_fails(conn_id: str) -> Any:
         fails(conn_id)
 
-    monkeypatch.setattr(FileArrivalsHook, "get_connection", fails)
+    monkeypatch.setattr(FileArrivalsHook, "get_connection", staticmethod(fails))
     if hasattr(FileArrivalsHook, "aget_connection"):
-        monkeypatch.setattr(FileArrivalsHook, "aget_connection", a_fails)
+        monkeypatch.setattr(FileArrivalsHook, "aget_connection", staticmethod(a_fails))
     for error in both_ways("mine", ME):
         assert isinstance(error, WorkspaceUnavailable) and error.retryable
         assert "'mine'" in str(error) and "API_SERVER_ERROR" in str(error)

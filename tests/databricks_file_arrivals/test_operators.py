@@ -13,7 +13,7 @@ from databricks.sdk.service.jobs import JobSettings
 
 from databricks_file_arrivals.operators import RunWorkflowOperator
 from tests.airflow_side import Log
-from tests.airflow_versions import VERSION, load_dag, run_dag
+from tests.airflow_versions import load_dag, run_dag
 from tests.conftest import DAG_FOLDERS
 
 SOURCE = """
@@ -140,7 +140,7 @@ def test_a_mapped_task_has_its_own_retries_and_label_unless_others_are_named(
         task.map_index_template,
     ) == (expected)
     request = {"request": {"directory": "/in/a", "workflow": "alpha"}}
-    own = task.unmap(request if VERSION >= (3, 0) else (request, {}))
+    own = task.unmap(request)
     assert (own.retries, own.retry_delay, own.retry_exponential_backoff, own.map_index_template) == expected
     assert (own.label, own.request_label) == ("run", "/in/a → alpha"), "Airflow's own label stays"
 

@@ -12,6 +12,7 @@ import airflow
 import jsonschema
 import pytest
 from airflow.configuration import conf
+from airflow.providers_manager import ProvidersManager
 
 from databricks_file_arrivals import __version__
 from databricks_file_arrivals.compat import Asset
@@ -24,6 +25,7 @@ from databricks_file_arrivals.operators import (
 )
 from databricks_file_arrivals.provider_info import get_provider_info
 from databricks_file_arrivals.replays import ReplayOperator
+from tests.airflow_versions import VERSION
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -69,6 +71,8 @@ def test_all_links_of_the_operators_are_registered() -> None:
 
 def test_airflow_lists_its_options() -> None:
     """With what the provider says, not with what the code falls back to."""
+    if VERSION < (3, 0):  # there it takes only those that were looked for before
+        ProvidersManager().initialize_providers_configuration()
     conf.load_providers_configuration()
     for option in OPTIONS:
         assert conf.getfloat(SECTION, option.name) == option.default
@@ -76,7 +80,8 @@ def test_airflow_lists_its_options() -> None:
 
 
 def test_airflow_takes_its_assets_through_its_sanitizer() -> None:
-    with pytest.raises(ValueError, match="arrived_in"):
+    refuses = pytest.raises(ValueError, match="arrived_in")
+    with refuses if VERSION >= (3, 0) else pytest.warns(UserWarning, match="arrived_in"):
         Asset(uri=f"{SCHEME}:///no-log")
 
 
