@@ -36,7 +36,7 @@ ARROWS: dict[str, set[str]] = {
         *("core", "workspace", "compat", "hooks"),
         *("links", "lineage", "outlets", "notifications", "metrics"),
     },
-    "assets": {"core", "compat", "hooks", "triggers"},
+    "assets": {"core", "workspace", "compat", "hooks", "triggers"},
     "tasks": {"core", "workspace", "compat", "hooks", "triggers", "lineage", "telling"},
     "operators": {"core", "workspace", "compat", "config", "hooks", "links", "tasks"},
     "replays": {"core", "workspace", "compat", "hooks", "tasks"},

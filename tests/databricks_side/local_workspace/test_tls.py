@@ -119,7 +119,7 @@ def in_airflow(secure: RunningWorkspace, *command: str) -> Any:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     line = next((line for line in done.stdout.splitlines() if line.startswith("FOUND ")), None)
     assert line is not None, done.stdout[-3000:] + done.stderr[-3000:]
