@@ -10,8 +10,6 @@ itself, so many seconds after the last one; what that costs is in `PRICES`, with
 """
 
 import argparse
-import json
-import os
 import statistics
 import sys
 import tempfile
@@ -26,10 +24,10 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.catalog import VolumeType
 
 from bench.report import publish
+from bench.starts import USER, airflow
 from local_workspace.engine import setup
 from local_workspace.testing import RunningWorkspace, running_workspace
 
-USER = "airflow"
 HOUR = 3600.0
 BATCHES = 12
 """In a busy hour."""
@@ -213,20 +211,12 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=10, help="how often each is done (default: %(default)s)")
     given = parser.parse_args()
     setup()
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["AIRFLOW_HOME"] = f"{folder}/airflow"
-        with running_workspace(Path(folder) / "workspace", principals=[USER]) as workspace:
-            os.environ["AIRFLOW_CONN_DATABRICKS_DEFAULT"] = json.dumps(
-                {
-                    "conn_type": "databricks",
-                    "host": "127.0.0.1",
-                    "port": workspace.port,
-                    "schema": "http",
-                    "password": workspace.token(USER),
-                    "extra": {"http_path": f"/sql/1.0/warehouses/{workspace.warehouse_id}"},
-                }
-            )
-            rows = [plan.row() for plan in measure(Bench(workspace, given.times))]
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-workspace-") as folder,
+        running_workspace(Path(folder) / "state", principals=[USER]) as workspace,
+        airflow(workspace),
+    ):
+        rows = [plan.row() for plan in measure(Bench(workspace, given.times))]
     prices = {name: f"{value} ({source})" for name, (value, source) in PRICES.items()}
     publish("signals", "What it costs to know that something is new", rows, prices=prices)
     return 0

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.workspace.exchange import Answer, Call
 from databricks_file_arrivals.workspace.jobs import STARTS_PER_SECOND, Client, JobsApi
 from local_workspace.testing import RunningWorkspace
-from tests.airflow_side import DECLARED, PRINCIPAL
+from tests.airflow_side import DECLARED, PRINCIPAL, fails_when_there_is
 
 NOW = datetime.now(timezone.utc)
 
@@ -218,9 +219,9 @@ def test_an_old_request_that_cannot_be_told_is_not_started(api: JobsApi, jobs: d
 
 
 def test_a_run_is_active_until_it_has_ended_and_is_found_then_too(
-    api: JobsApi, admin: WorkspaceClient, new_job: Callable[..., int]
+    api: JobsApi, admin: WorkspaceClient, new_job: Callable[..., int], tmp_path: Path
 ) -> None:
-    job_id = new_job("seen to its end")
+    job_id = new_job("seen to its end", source=fails_when_there_is(tmp_path / "end"))
     rows = [request(job_id, f"to-its-end-{i}", job_trigger_time=NOW) for i in range(3)]
     ids = [run_id for run_id in api.start(rows) if isinstance(run_id, int)]
     assert len(ids) == 3
@@ -234,6 +235,7 @@ def test_a_run_is_active_until_it_has_ended_and_is_found_then_too(
     cancelled = found[ids[2]]
     assert cancelled.ended and cancelled.never_ran and not cancelled.succeeded
     assert ids[2] not in api.active_runs()
+    (tmp_path / "end").touch()
 
 
 @pytest.mark.parametrize(
