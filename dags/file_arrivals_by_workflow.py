@@ -1,4 +1,8 @@
-"""Each workflow as a task instance of its own, with its retries, log and links, watched to its end."""
+"""Each workflow as a task instance of its own, with its retries, log and links, watched to its end.
+
+It has a consumer of its own. To change from file_arrivals to it, leave the consumer out here and pause
+that one: two consumers start each workflow twice.
+"""
 
 from datetime import datetime
 
@@ -7,10 +11,10 @@ from airflow import DAG
 from databricks_file_arrivals.operators import PlanRequestsOperator, RunWorkflowOperator
 from databricks_file_arrivals.sensors import FileArrivalSensor
 
-LOG = {"log_table": "main.ingest.file_log", "consumer": "by_workflow"}
-
 # fmt: off
 # [START dag]
+LOG = {"log_table": "main.ingest.file_log", "consumer": "by_workflow"}
+
 with DAG("file_arrivals_by_workflow", schedule="@continuous", start_date=datetime(2026, 1, 1), catchup=False,
          max_active_runs=1, default_args=LOG):
     plan = PlanRequestsOperator(task_id="plan", workflow_mapping_table="main.ingest.workflow_mapping")

@@ -1,4 +1,7 @@
-"""Several consumers of one log: each sees every arrival, and routes it by a mapping table of its own."""
+"""Several consumers of one log: each sees every arrival, and routes it by a mapping table of its own.
+
+Take it in place of file_arrivals: consumers that have the same mapping table start each workflow twice.
+"""
 
 from datetime import datetime
 

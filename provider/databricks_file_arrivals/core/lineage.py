@@ -33,8 +33,8 @@ def directory_name(directory: str, host: str) -> Name:
 
     >>> directory_name("s3://bucket/in/orders", "w.example")
     Name(namespace='s3://bucket', name='in/orders')
-    >>> directory_name("/Volumes/main/landing/orders", "w.example")
-    Name(namespace='dbfs://w.example', name='/Volumes/main/landing/orders')
+    >>> directory_name("/Volumes/main/ingest/landing/orders", "w.example")
+    Name(namespace='dbfs://w.example', name='/Volumes/main/ingest/landing/orders')
     """
     first = top(directory)
     scheme, found, authority = first.partition("://")

@@ -35,7 +35,7 @@ def row(status: Status = Status.TRIGGERED, directory: str | None = "/in/a", **ch
         ("gs://bucket/x", "gs://bucket", "x"),
         ("abfss://c@a.dfs.core.windows.net/x/y", "abfss://c@a.dfs.core.windows.net", "x/y"),
         ("wasbs://c@a.blob.core.windows.net/x", "wasbs://c@a.blob.core.windows.net", "x"),
-        ("/Volumes/main/landing/orders", "dbfs://w.example", "/Volumes/main/landing/orders"),
+        ("/Volumes/main/ingest/landing/orders", "dbfs://w.example", "/Volumes/main/ingest/landing/orders"),
         ("/mnt/in", "dbfs://w.example", "/mnt/in"),
     ],
 )
