@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,8 @@ class Way:
         landed = time.time()
         # Asking the tables would keep the machine busy that is measured.
         until(lambda: self._newest_run() != before, "a run starts", made.processes, seconds=PATIENCE)
-        row = until(lambda: self._accepted(str(path)), "it is recorded", made.processes, seconds=PATIENCE)
+        recorded = partial(self._accepted, f"file:{path}")  # as Spark names it
+        row = until(recorded, "it is recorded", made.processes, seconds=PATIENCE, pause=1.0)
         run = made.workspace.client.jobs.get_run(row["started_run_id"])
         return Wave(
             landed,

@@ -10,7 +10,7 @@ from databricks_file_arrivals.core.errors import BadInput
 from databricks_file_arrivals.core.signals import SignalVolume
 from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFIX, Names
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID
-from databricks_file_arrivals.triggers import FileArrivalEventTrigger, seconds
+from databricks_file_arrivals.triggers import FileArrivalEventTrigger, interval, seconds
 from databricks_file_arrivals.workspace.watch import RECONCILE_EVERY
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def file_arrival_asset(
     :param databricks_conn_id: the connection, of type `databricks`
     :param warehouse_id: the SQL warehouse; without it the one of the connection's extra `http_path`
     :param signal_volume: where the stream and the operator write their pointers, such as
-        `/Volumes/main/ingest/signals`; without it each look is a SQL statement, which keeps a
+        `/Volumes/main/ingest/signals`; without it each look is two SQL statements, which keep a
         warehouse awake
     :param poll_interval: seconds between two looks; 2 with a signal volume, 30 without
     :param reconcile_every: how often the tables are asked though pointers say that nothing is new
@@ -61,13 +61,15 @@ def file_arrival_asset(
     Names.of(log_table)
     if signal_volume:
         SignalVolume.parse(signal_volume)
+    usual = POLL_SIGNALS if signal_volume else POLL_SQL
+    pause = interval("poll_interval", usual if poll_interval is None else poll_interval)
     trigger = FileArrivalEventTrigger(
         log_table=log_table,
         consumer=consumer + (DRY_RUN_SUFFIX if dry_run else ""),
         databricks_conn_id=databricks_conn_id,
         warehouse_id=warehouse_id,
         signal_volume=signal_volume,
-        poll_interval=poll_interval or (POLL_SIGNALS if signal_volume else POLL_SQL),
+        poll_interval=pause,
         reconcile_every=seconds(reconcile_every),
         linger=seconds(linger),
     )

@@ -81,8 +81,9 @@ except ImportError:
     EVENT_DRIVEN = False
 
 
-def failed_run_before(context: Context) -> tuple[datetime, timedelta] | None:
-    """When the DAG's last run ended, if it failed, and for how long none has succeeded; else None."""
+def failed_run_before(context: Context) -> tuple[datetime, timedelta | None] | None:
+    """When the DAG's last run ended, if it failed, and for how long none has succeeded, or None where none
+    ever has; else None."""
     # Airflow 3 asks its API server through the task instance; in Airflow 2 the DAG run asks the database.
     ti = context.get("ti")
     owner = ti if hasattr(ti, "get_previous_dagrun") else context.get("dag_run")
@@ -90,8 +91,8 @@ def failed_run_before(context: Context) -> tuple[datetime, timedelta] | None:
     last = ask() if ask is not None else None
     if last is None or str(getattr(last.state, "value", last.state)) != "failed" or last.end_date is None:
         return None
-    since = context.get("prev_end_date_success") or last.start_date or last.end_date
-    return last.end_date, last.end_date - since
+    since = context.get("prev_end_date_success")
+    return last.end_date, last.end_date - since if since else None
 
 
 def failed_polls(context: Context) -> list[str]:
@@ -109,6 +110,23 @@ def run_began(context: Context) -> datetime:
     found = (getattr(run, name, None) for name in ("run_after", "data_interval_end", "start_date"))
     times: list[datetime] = [time for time in found if time is not None]
     return min(times)
+
+
+async def task_state(trigger: Any) -> str | None:
+    """The state that Airflow has for the task of a trigger, asked for off the event loop; None for a cleared
+    one. Raises AirflowRuntimeError when it cannot be told. Triggers can ask since 3.0."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    ti = trigger.task_instance
+    mapped = ti.map_index is not None and ti.map_index >= 0
+    found: Mapping[str, Mapping[str, Any]] = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+        dag_id=ti.dag_id,
+        task_ids=[ti.task_id],
+        run_ids=[ti.run_id],
+        map_index=ti.map_index if mapped else None,
+    )
+    state = found.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
+    return None if state is None else str(getattr(state, "value", state))
 
 
 async def get_async_connection(hook: Any, conn_id: str) -> Any:
@@ -229,4 +247,5 @@ __all__ = [
     "lineage_parameters",
     "proxies",
     "run_began",
+    "task_state",
 ]

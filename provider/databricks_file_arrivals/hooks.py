@@ -163,10 +163,10 @@ class FileArrivalsHook(DatabricksHook):
                 f"The connection {conn_id!r} is not defined. Make it: airflow connections add "
                 f"{conn_id} --conn-type databricks --conn-host https://… --conn-password TOKEN"
             ) from error
-        except AirflowRuntimeError as error:  # 3.0 says so; later versions take it for one that is not there
-            raise WorkspaceUnavailable(
-                f"Airflow's API server did not give the connection {conn_id!r}: {error}"
-            ) from error
+        # 3.0 says so; later versions take it for one that is not there. A secrets backend that refuses is one
+        # of the others: it may be asked again.
+        except (AirflowRuntimeError, PermissionError) as error:
+            raise WorkspaceUnavailable(f"Airflow did not give the connection {conn_id!r}: {error}") from error
 
     def call(self, request: Call) -> Answer:
         """Make one call of the REST API, and again where that is safe and may help. Threads may share it.
@@ -253,15 +253,19 @@ class FileArrivalsHook(DatabricksHook):
         with self._granting:
             if self._granted is None or time.monotonic() > self._granted.until:
                 with _token_errors():
+                    proxies(self)  # unusable ones are told of here
                     headers = {**self.user_agent_header, **self._get_aad_headers()}
                     self._granted = self._grant(headers, self._get_token())
             return self._granted
 
     async def _a_credentials(self) -> _Credentials:
         await self.prepare()
-        with _token_errors():
-            headers = {**self.user_agent_header, **await self._a_get_aad_headers()}
-            return self._grant(headers, await self._a_get_token())
+        if self._granted is None or time.monotonic() > self._granted.until:
+            with _token_errors():
+                proxies(self)  # as above
+                headers = {**self.user_agent_header, **await self._a_get_aad_headers()}
+                self._granted = self._grant(headers, await self._a_get_token())
+        return self._granted
 
     def _grant(self, headers: Mapping[str, str], token: str | None) -> _Credentials:
         if token:

@@ -7,6 +7,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from databricks_file_arrivals.compat import Context
+from databricks_file_arrivals.config import number
+from databricks_file_arrivals.core.config_options import STARTS_PER_SECOND
 from databricks_file_arrivals.core.errors import BadInput
 from databricks_file_arrivals.core.outcomes import Status
 from databricks_file_arrivals.core.replays import DEFAULT, Selection
@@ -80,7 +82,7 @@ class ReplayOperator(RequestsOperator):
         with airflow_errors():
             hook, names = self._hook(), Names.of(self.log_table, self.workflow_mapping_table)
             self.begin_telling(context, hook, names)
-            replayer = Replayer(hook, names, self._options(context))
+            replayer = Replayer(hook, names, self._options(context), number(STARTS_PER_SECOND))
             selection = self._selection()
             found = replayer.preview(selection) if self.only_show else replayer.replay(selection)
             report = replayer.report

@@ -17,12 +17,13 @@ from databricks_file_arrivals.core.config_options import LINGER
 from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFIX
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
 from databricks_file_arrivals.metrics import poll_time
-from databricks_file_arrivals.triggers import FileArrivalTrigger, seconds
+from databricks_file_arrivals.triggers import FileArrivalTrigger, interval, seconds
 from databricks_file_arrivals.workspace.exchange import run
 from databricks_file_arrivals.workspace.gate import ConsumerWatch
 from databricks_file_arrivals.workspace.watch import RECONCILE_EVERY
 
 SHORTEST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=10)
+NEW_PAUSE = timedelta(minutes=2)
 """Of the first look after a DAG run that failed."""
 
 
@@ -76,7 +77,7 @@ class FileArrivalSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            poke_interval=poke_interval,
+            poke_interval=interval("poke_interval", poke_interval),
             retries=retries,
             retry_delay=retry_delay,
             retry_exponential_backoff=retry_exponential_backoff,
@@ -148,7 +149,8 @@ class FileArrivalSensor(BaseSensorOperator):
         if failed is None:
             return timedelta(0)
         ended_at, failing_for = failed
-        pause = min(max(failing_for, SHORTEST_PAUSE), LONGEST_PAUSE)
+        # One that has never succeeded is being set up: whoever mends it does not want to wait long.
+        pause = NEW_PAUSE if failing_for is None else min(max(failing_for, SHORTEST_PAUSE), LONGEST_PAUSE)
         left = max(ended_at + pause - now, timedelta(0))
         if left:
             self.log.warning(

@@ -20,7 +20,7 @@ from databricks_file_arrivals.core.tables import DEFAULT_CONSUMER, DRY_RUN_SUFFI
 from databricks_file_arrivals.hooks import DEFAULT_CONN_ID, FileArrivalsHook, airflow_errors
 from databricks_file_arrivals.lineage import parent_context
 from databricks_file_arrivals.telling import TellingOperator
-from databricks_file_arrivals.triggers import RunsTrigger
+from databricks_file_arrivals.triggers import RunsTrigger, interval
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog
 from databricks_file_arrivals.workspace.awaiting import AwaitedRequests, Standing
 from databricks_file_arrivals.workspace.claims import Claimer, Options
@@ -168,13 +168,9 @@ class WaitingOperator(RequestsOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if poll_interval <= 0:
-            raise ValueError(
-                f"poll_interval is {poll_interval}: give the seconds between two looks, such as 30."
-            )
         self.wait_for_completion = wait_for_completion
         self.completion_timeout = completion_timeout
-        self.poll_interval = poll_interval
+        self.poll_interval = interval("poll_interval", poll_interval)
         self.cancel_on_kill = cancel_on_kill
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:

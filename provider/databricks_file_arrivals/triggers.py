@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from databricks_file_arrivals.compat import BaseEventTrigger
-from databricks_file_arrivals.core.errors import FileArrivalsError
+from databricks_file_arrivals.compat import AirflowRuntimeError, BaseEventTrigger, task_state
+from databricks_file_arrivals.core.errors import BadInput, FileArrivalsError
 from databricks_file_arrivals.core.insistence import Insistence, Step
 from databricks_file_arrivals.core.signals import SignalVolume
 from databricks_file_arrivals.core.tables import Names
@@ -66,6 +66,13 @@ class Line:
 def seconds(span: timedelta | float) -> float:
     """A length of time as a trigger's argument."""
     return span.total_seconds() if isinstance(span, timedelta) else float(span)
+
+
+def interval(name: str, value: float) -> float:
+    """The seconds between two looks, as somebody gave them. Raises BadInput."""
+    if value <= 0:
+        raise BadInput(f"{name} is {value}: give the seconds between two looks, such as 30.")
+    return value
 
 
 def pause_after(failures: int, usual: float) -> float:
@@ -225,7 +232,9 @@ class FileArrivalEventTrigger(BaseEventTrigger):
         """Look at the streams for ever. A look that fails is told too, and the next one comes later."""
         line = Line(kwargs["databricks_conn_id"], kwargs["warehouse_id"])
         volume = SignalVolume.parse(kwargs["signal_volume"]) if kwargs["signal_volume"] else None
-        watch = StreamWatch(Names.of(kwargs["log_table"]), volume, kwargs["reconcile_every"])
+        # What pointers say beyond what this process knows may be old, and how long it had been nobody knows.
+        names = Names.of(kwargs["log_table"])
+        watch = StreamWatch(names, volume, kwargs["reconcile_every"], reconcile_first=True)
         failures = 0
         try:
             while True:
@@ -327,6 +336,7 @@ while Airflow's own API is away a connection looks as if it were not defined."""
 _LONGEST_POLL_PAUSE = 300.0
 _CANCELS = 16
 _KILL_SECONDS = 25.0  # Airflow gives on_kill 30
+_NOT_BY_A_PERSON = ("deferred", "skipped")
 
 
 class RunsTrigger(BaseTrigger):
@@ -437,12 +447,14 @@ class RunsTrigger(BaseTrigger):
         return TriggerEvent(said)  # type: ignore[no-untyped-call]  # Airflow has no annotation there
 
     async def on_kill(self) -> None:
-        """Cancel the runs that have not ended, many at a time and within Airflow's time for it.
+        """Cancel the runs that have not ended, many at a time and within Airflow's time for it, if a person
+        has ended the task.
 
-        Airflow calls this when a person ends the task, never when a triggerer stops. `cleanup` is called
-        then too, which is why it cancels nothing.
+        Airflow calls this whenever the trigger is not this triggerer's any more: also when another one has
+        taken it over, whose task is deferred still, and when the DAG run's time is over, which skips the
+        task. `cleanup` is called when a triggerer stops too, which is why it cancels nothing.
         """
-        if not self.cancel_on_kill:
+        if not self.cancel_on_kill or not await self._ended_by_a_person():
             return
         left = set(self._awaited.left)
         places = asyncio.Semaphore(_CANCELS)
@@ -463,3 +475,13 @@ class RunsTrigger(BaseTrigger):
                 self.log.warning("not all runs could be cancelled within %.0f s", _KILL_SECONDS)
         if left:
             self.log.warning("these runs may go on; cancel them in the workspace: %s", listed(left))
+
+    async def _ended_by_a_person(self) -> bool:
+        try:
+            state = await task_state(self)
+        except AirflowRuntimeError as error:
+            self.log.warning("the runs go on: the state of their task cannot be told: %s", error)
+            return False
+        if state in _NOT_BY_A_PERSON:
+            self.log.info("the runs go on: their task is %s", state)
+        return state not in _NOT_BY_A_PERSON

@@ -48,11 +48,15 @@ def test_consumers_of_one_log_share_a_poll_and_others_do_not() -> None:
 @event_driven
 @pytest.mark.parametrize(
     ("given", "said"),
-    [({"log_table": "a.b.c.d"}, "does not name a table"), ({"signal_volume": "/tmp/x"}, "/Volumes/catalog")],
+    [
+        ({"log_table": "a.b.c.d"}, "does not name a table"),
+        ({"signal_volume": "/tmp/x"}, "/Volumes/catalog"),
+        ({"poll_interval": 0}, "poll_interval is 0"),
+    ],
 )
-def test_what_cannot_be_used_is_an_error_of_the_dag_file(given: dict[str, str], said: str) -> None:
+def test_what_cannot_be_used_is_an_error_of_the_dag_file(given: dict[str, Any], said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        file_arrival_asset("files", **{"log_table": "main.ingest.file_log", **given})  # type: ignore[arg-type]  # texts
+        file_arrival_asset("files", **{"log_table": "main.ingest.file_log", **given})
 
 
 def test_on_airflow_2_it_names_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,22 @@ def test_a_connection_is_fetched_on_the_event_loop(airflow_db: str, monkeypatch:
         asyncio.run(compat.get_async_connection(DatabricksHook("mine"), "no such connection"))
 
 
+@pytest.mark.skipif(not compat.EVENT_DRIVEN, reason="triggers of Airflow 2 cannot ask, and need not")
+async def test_a_trigger_asks_for_the_state_of_its_own_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = importlib.import_module("airflow.sdk.execution_time.task_runner").RuntimeTaskInstance
+    asked: list[dict[str, Any]] = []
+
+    def states(**given: Any) -> dict[str, Any]:
+        asked.append(given)
+        return {"r": {"t": "deferred", "t_2": None}}
+
+    monkeypatch.setattr(runtime, "get_task_states", states)
+    for map_index, state in ((-1, "deferred"), (2, None)):
+        ti = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=map_index)
+        assert await compat.task_state(SimpleNamespace(task_instance=ti)) == state
+    assert [given["map_index"] for given in asked] == [None, 2]
+
+
 class OlderHook:
     """As hooks are before Airflow 3.1: both the connection and its extra are refused on an event loop."""
 

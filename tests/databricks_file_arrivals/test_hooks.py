@@ -41,6 +41,7 @@ from databricks_file_arrivals.hooks import (
 from databricks_file_arrivals.workspace.exchange import Call
 from local_workspace.testing import RunningWorkspace
 from tests.airflow_side import PRINCIPAL, connection
+from tests.airflow_versions import STOCK
 
 DOCS = Path(__file__).parents[2] / "docs" / "install.md"
 ME = Call("GET", "2.0/preview/scim/v2/Me")
@@ -407,14 +408,18 @@ def test_a_connection_that_is_not_defined_is_named(airflow_db: str, databricks: 
         FileArrivalsHook("nowhere").query("SELECT 1")
 
 
-def test_an_airflow_that_does_not_answer_is_one_to_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    # As 3.0 says it. On Airflow 2 the class is only there to be imported.
-    answer: Any = SimpleNamespace(
-        error=SimpleNamespace(value="API_SERVER_ERROR"), detail={"status_code": 500}
-    )
+# As 3.0 says it. On Airflow 2 the class is only there to be imported.
+NO_ANSWER: Any = SimpleNamespace(error=SimpleNamespace(value="API_SERVER_ERROR"), detail={"status_code": 500})
 
+
+@pytest.mark.parametrize(
+    "trouble", [AirflowRuntimeError(NO_ANSWER), PermissionError("API_SERVER_ERROR: not your secret")]
+)
+def test_an_airflow_that_does_not_answer_is_one_to_ask_again(
+    trouble: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(conn_id: str) -> Any:
-        raise AirflowRuntimeError(answer)
+        raise trouble
 
     async def a_fails(conn_id: str) -> Any:
         fails(conn_id)
@@ -425,6 +430,20 @@ def test_an_airflow_that_does_not_answer_is_one_to_ask_again(monkeypatch: pytest
     for error in both_ways("mine", ME):
         assert isinstance(error, WorkspaceUnavailable) and error.retryable
         assert "'mine'" in str(error) and "API_SERVER_ERROR" in str(error)
+
+
+@pytest.mark.skipif(STOCK < (7, 17), reason="the stock provider knows proxies since 7.17")
+def test_proxies_that_cannot_be_used_are_told_of(conn) -> None:  # type: ignore[no-untyped-def]
+    hook = FileArrivalsHook(conn(extra={"proxies": "http://proxy.example"}))
+
+    async def asynchronous() -> None:
+        async with FileArrivalsHook(hook.databricks_conn_id) as other:
+            await other.a_call(ME)
+
+    with pytest.raises(BadInput, match="proxies"):
+        hook.call(ME)
+    with pytest.raises(BadInput, match="proxies"):
+        asyncio.run(asynchronous())
 
 
 def test_a_connection_without_a_warehouse_is_named(conn) -> None:  # type: ignore[no-untyped-def]

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,11 +19,13 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.jobs import RunLifeCycleState
 
 import databricks_file_arrivals.triggers as module
+from databricks_file_arrivals.compat import AirflowRuntimeError
 from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.triggers import RunsTrigger
 from local_workspace.testing import RunningWorkspace
 from tests.airflow_side import PRINCIPAL, connection, fails_when_there_is
 
+NO_ANSWER: Any = SimpleNamespace(error=SimpleNamespace(value="API_SERVER_ERROR"), detail={"status_code": 500})
 GET, CANCEL = "GET /api/2.*/jobs/runs/get", "POST /api/2.*/jobs/runs/cancel"
 
 
@@ -205,12 +208,32 @@ def test_a_connection_that_is_mended_meanwhile_is_read_again(
     assert asyncio.run(play())["state"] == "ended"
 
 
-def test_a_person_who_ends_the_task_cancels_its_runs_and_no_other(going: Going) -> None:
+@pytest.fixture
+def task(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What Airflow says of the trigger's task: its `state`, or why that cannot be told."""
+    said: dict[str, Any] = {"state": "failed"}
+
+    async def task_state(trigger: RunsTrigger) -> str | None:
+        if isinstance(said["state"], Exception):
+            raise said["state"]
+        state: str | None = said["state"]
+        return state
+
+    monkeypatch.setattr(module, "task_state", task_state)
+    return said
+
+
+def test_a_person_who_ends_the_task_cancels_its_runs_and_no_other(going: Going, task: dict[str, Any]) -> None:
     mine, other = going.start(3), going.start(1)
     kept = trigger(mine, cancel_on_kill=False)
     asyncio.run(kept.on_kill())
     asyncio.run(trigger(mine).cleanup())
+    # Another triggerer has taken it over; the DAG run's time is over; Airflow cannot say.
+    for state in ("deferred", "skipped", AirflowRuntimeError(NO_ANSWER)):
+        task["state"] = state
+        asyncio.run(trigger(mine).on_kill())
     assert going.left() == {*mine, *other}
+    task["state"] = None  # cleared
 
     async def play() -> None:
         made = trigger(mine)
@@ -227,6 +250,7 @@ def test_a_person_who_ends_the_task_cancels_its_runs_and_no_other(going: Going) 
 def test_cancelling_is_bounded_in_time_and_says_what_may_go_on(
     databricks: RunningWorkspace,
     going: Going,
+    task: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

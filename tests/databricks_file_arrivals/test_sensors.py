@@ -11,6 +11,7 @@ import pytest
 from airflow.exceptions import TaskDeferred
 
 from databricks_file_arrivals.compat import AirflowException, AirflowSkipException
+from databricks_file_arrivals.core.errors import BadInput
 from databricks_file_arrivals.core.signals import ConsumerPointer
 from databricks_file_arrivals.sensors import FileArrivalSensor
 from databricks_file_arrivals.triggers import FileArrivalTrigger
@@ -83,16 +84,18 @@ class Ended:
         ("failed", 300, 5, 295),
         ("failed", 300, 400, 0),
         ("failed", 86_400, 5, 595),
+        ("failed", None, 5, 115),
     ],
 )
 def test_after_a_failed_run_it_waits_before_it_looks(
-    log: Log, state: str, failing: int, ago: int, pause: int
+    log: Log, state: str, failing: int | None, ago: int, pause: int
 ) -> None:
     consumer = log.consumer()
     log.land({"/in/a": 1})
     end = datetime.now(timezone.utc) - timedelta(seconds=ago)
     before = Ended(state, end, end)
-    context: Any = {"ti": before, "prev_end_date_success": end - timedelta(seconds=failing)}
+    succeeded = None if failing is None else end - timedelta(seconds=failing)
+    context: Any = {"ti": before, "prev_end_date_success": succeeded}
     made = sensor(log, consumer=consumer, linger=0)
     if not pause:
         made.execute(context)
@@ -105,6 +108,11 @@ def test_it_defers_to_a_trigger_with_an_absolute_deadline(log: Log) -> None:
     assert made.poke_interval == 9
     left = datetime.fromisoformat(made.deadline) - datetime.now().astimezone()
     assert timedelta(minutes=6) < left < timedelta(minutes=7)
+
+
+def test_a_pause_between_looks_is_one() -> None:
+    with pytest.raises(BadInput, match="poke_interval is 0"):
+        FileArrivalSensor(task_id="wait", log_table="main.a.log", poke_interval=0)
 
 
 def test_what_the_trigger_says_decides(log: Log) -> None:

@@ -16,8 +16,10 @@ ALWAYS = {"start_date": datetime(2026, 1, 1), "catchup": False, "max_active_runs
 arrivals = file_arrival_asset("latency", consumer="event", poll_interval=1, **LOG)
 
 with DAG("event", schedule=[arrivals], **ALWAYS, default_args={**LOG, "consumer": "event"}):
-    TriggerWorkflowsOperator(task_id="trigger", workflow_mapping_table=MAPPING)
+    TriggerWorkflowsOperator(task_id="trigger", workflow_mapping_table=MAPPING, start_from="earliest")
 
 with DAG("sensor", schedule="@continuous", **ALWAYS, default_args={**LOG, "consumer": "sensor"}):
     arrived = FileArrivalSensor(task_id="arrived", poke_interval=1, linger=timedelta(0))
-    arrived >> TriggerWorkflowsOperator(task_id="trigger", workflow_mapping_table=MAPPING)
+    arrived >> TriggerWorkflowsOperator(
+        task_id="trigger", workflow_mapping_table=MAPPING, start_from="earliest"
+    )

@@ -40,10 +40,6 @@ NEVER_RAN = frozenset(
 )
 """Ends of runs that were accepted and then not executed: skipped, dropped, or over a limit."""
 
-CANCELLED = frozenset({"CANCELED", "USER_CANCELED"})
-
-_SAME_MS = 1_000  # the times of one run may differ by that without meaning it
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -58,8 +54,6 @@ class Run:
     code: str = ""
     """The termination code of `status`."""
     message: str = ""
-    began: bool = True
-    """Whether a task may have begun; False only where the run's times exclude it."""
 
     @classmethod
     def read(cls, answer: Mapping[str, Any]) -> Run:
@@ -73,7 +67,6 @@ class Run:
             result=str(old.get("result_state") or ""),
             code=str((new.get("termination_details") or {}).get("code") or ""),
             message=str(details.get("message") or old.get("state_message") or ""),
-            began=_may_have_begun(answer),
         )
 
     @property
@@ -103,25 +96,11 @@ class Run:
 
     @property
     def never_ran(self) -> bool:
-        """It ended without having been executed: skipped, dropped from the queue, or cancelled in it."""
-        words = {self.state, self.result, self.code}
-        return self.ended and (bool(words & NEVER_RAN) or (bool(words & CANCELLED) and not self.began))
+        """It ended without having been executed: skipped, or dropped from the queue. One that was cancelled
+        in it is not meant: somebody wanted that, and nobody else is to start it again."""
+        return self.ended and bool({self.state, self.result, self.code} & NEVER_RAN)
 
     def __str__(self) -> str:
         words = dict.fromkeys(word for word in (self.state or "no state", self.result, self.code) if word)
         said = f": {self.message}" if self.message else ""
         return f"run {self.run_id} is {' '.join(words)}{said}"
-
-
-def _may_have_begun(answer: Mapping[str, Any]) -> bool:
-    """False where all of the run's time was spent in the queue.
-
-    Runs of several tasks have no times of set-up and execution, only one of the whole run. Whether that
-    includes the queue no page says: it is then either nothing, or the queue's own time.
-    """
-    if answer.get("setup_duration") or answer.get("execution_duration"):
-        return True
-    whole, queue = answer.get("run_duration"), answer.get("queue_duration")
-    if whole is None or queue is None:
-        return True
-    return bool(whole != 0 and abs(whole - queue) > _SAME_MS)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 
+from databricks_file_arrivals.core import config_options
 from databricks_file_arrivals.core.errors import BadInput, FileArrivalsError, Refused, WorkspaceError
 from databricks_file_arrivals.core.outcomes import LogRow
 from databricks_file_arrivals.core.parameters import LIMIT
@@ -17,8 +18,7 @@ from databricks_file_arrivals.workspace.exchange import Answer, Call, Exchange, 
 
 JOBS = "2.2/jobs"
 CONNECTIONS = 16
-STARTS_PER_SECOND = 15.0
-"""Databricks documents 20 `run-now` calls a second for a workspace, all of its clients together."""
+STARTS_PER_SECOND = config_options.STARTS_PER_SECOND.default
 TOKENS_REMEMBERED = timedelta(days=1)
 """For how long a token is trusted to reach the run that it started; how long it really is remembered, no
 page says."""

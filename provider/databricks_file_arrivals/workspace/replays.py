@@ -37,7 +37,7 @@ from databricks_file_arrivals.workspace.arrival_log import (
 )
 from databricks_file_arrivals.workspace.claims import Claimer, Options, Planned
 from databricks_file_arrivals.workspace.exchange import run_all
-from databricks_file_arrivals.workspace.jobs import CONNECTIONS, Client, JobsApi, find_run
+from databricks_file_arrivals.workspace.jobs import CONNECTIONS, STARTS_PER_SECOND, Client, JobsApi, find_run
 from databricks_file_arrivals.workspace.ledger import Consumer, Ledger
 from databricks_file_arrivals.workspace.log_rows import chunks, read_log_row
 from databricks_file_arrivals.workspace.log_tables import LogTables
@@ -253,9 +253,16 @@ class Replay:
 class Replayer(Claimer):
     """Drives outcomes again, as a claim of its own: the protocol of every claim, with the cursor as it is."""
 
-    def __init__(self, workspace: Workspace, names: Names, options: Options) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        names: Names,
+        options: Options,
+        starts_per_second: float | None = STARTS_PER_SECOND,
+    ) -> None:
         ledger, arrival_log = Ledger(workspace, names), ArrivalLog(workspace, names)
-        super().__init__(ledger, arrival_log, JobsApi(workspace), options)
+        jobs = JobsApi(workspace, starts_per_second=starts_per_second)
+        super().__init__(ledger, arrival_log, jobs, options)
         self._workspace = workspace
         self._outcomes = ChosenOutcomes(workspace, names)
 

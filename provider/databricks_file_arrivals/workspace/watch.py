@@ -54,7 +54,7 @@ class StreamWatch:
     each pointer that was written since; else for two statements, which tell of all consumers too.
 
     A pointer that is missing, torn or forbidden is named in the log, and the tables are asked: at once, and
-    then every `reconcile_every` seconds, as they are anyway.
+    then every `reconcile_every` seconds, as they are anyway. With `reconcile_first` the first look asks them.
     """
 
     def __init__(
@@ -63,6 +63,8 @@ class StreamWatch:
         volume: SignalVolume | None = None,
         reconcile_every: float = RECONCILE_EVERY,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        reconcile_first: bool = False,
     ) -> None:
         self._names = names
         self._volume = volume
@@ -70,7 +72,7 @@ class StreamWatch:
         self._clock = clock
         self._newest: dict[str, int] = {}
         self._files: dict[str, _Seen] = {}
-        self._reconcile_at = clock() + reconcile_every
+        self._reconcile_at = clock() + (0.0 if reconcile_first else reconcile_every)
         self._reconciled = 0
         self._trouble = ""
 

@@ -10,26 +10,22 @@ from databricks.sdk.service.jobs import RunLifeCycleState, RunLifecycleStateV2St
 from databricks_file_arrivals.core.runs import Run
 
 
-def old(state: str, result: str | None = None, **times: int) -> dict[str, Any]:
+def old(state: str, result: str | None = None) -> dict[str, Any]:
     said = {"life_cycle_state": state, **({"result_state": result} if result else {})}
-    return {"run_id": 7, "job_id": 3, "state": said, **times}
+    return {"run_id": 7, "job_id": 3, "state": said}
 
 
-def new(state: str, code: str | None = None, **times: int) -> dict[str, Any]:
+def new(state: str, code: str | None = None) -> dict[str, Any]:
     said: dict[str, Any] = {"state": state}
     if code:
         said["termination_details"] = {"code": code, "type": "CLIENT_ERROR", "message": "because"}
-    return {"run_id": 7, "job_id": 3, "status": said, **times}
+    return {"run_id": 7, "job_id": 3, "status": said}
 
 
 def words(answer: dict[str, Any]) -> set[str]:
     """The predicates that hold."""
     run = Run.read(answer)
     return {p for p in ("queued", "executing", "ended", "succeeded", "never_ran") if getattr(run, p)}
-
-
-IN_QUEUE = {"setup_duration": 0, "execution_duration": 0, "run_duration": 60_000, "queue_duration": 59_900}
-SEVERAL_TASKS = {**IN_QUEUE, "run_duration": 90_000}
 
 
 @pytest.mark.parametrize(
@@ -58,12 +54,7 @@ SEVERAL_TASKS = {**IN_QUEUE, "run_duration": 90_000}
         (new("TERMINATED", "MAX_CONCURRENT_RUNS_EXCEEDED"), {"ended", "never_ran"}),
         (new("TERMINATED", "MAX_JOB_QUEUE_SIZE_EXCEEDED"), {"ended", "never_ran"}),
         (new("TERMINATED", "SKIPPED"), {"ended", "never_ran"}),
-        (old("TERMINATED", "CANCELED", **IN_QUEUE), {"ended", "never_ran"}),
-        (new("TERMINATED", "USER_CANCELED", **IN_QUEUE), {"ended", "never_ran"}),
-        (new("TERMINATED", "USER_CANCELED", **{**IN_QUEUE, "run_duration": 0}), {"ended", "never_ran"}),
-        (new("TERMINATED", "USER_CANCELED", **SEVERAL_TASKS), {"ended"}),
-        (new("TERMINATED", "USER_CANCELED", **{**IN_QUEUE, "execution_duration": 5}), {"ended"}),
-        (new("TERMINATED", "SUCCESS", **IN_QUEUE), {"ended", "succeeded"}),
+        (new("TERMINATED", "USER_CANCELED"), {"ended"}),
         (new("TERMINATED", "A_CODE_OF_TOMORROW"), {"ended"}),
     ],
 )

@@ -233,7 +233,7 @@ def test_a_run_is_active_until_it_has_ended_and_is_found_then_too(
     found = api.ended_runs([*rows, started(999_999_999)])
     assert found.keys() <= set(ids) and 999_999_999 not in found
     cancelled = found[ids[2]]
-    assert cancelled.ended and cancelled.never_ran and not cancelled.succeeded
+    assert cancelled.ended and not cancelled.succeeded and not cancelled.never_ran
     assert ids[2] not in api.active_runs()
     (tmp_path / "end").touch()
 

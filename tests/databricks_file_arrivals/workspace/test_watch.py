@@ -27,13 +27,14 @@ class Watched:
         signals: Signals | None,
         reconcile_every: float = 3600.0,
         hook: FileArrivalsHook | None = None,
+        **more: bool,
     ) -> None:
         volume = SignalVolume.parse(signals.path) if signals else None
         self.seconds = 0.0
         self.calls: list[str] = []
         self.rows: Mapping[str, Any] = {}
         self._hook = hook or log.hook
-        self._watch = StreamWatch(log.names, volume, reconcile_every, lambda: self.seconds)
+        self._watch = StreamWatch(log.names, volume, reconcile_every, lambda: self.seconds, **more)
 
     def look(self, seconds: float = 2.0) -> tuple[dict[str, int], int, list[str]]:
         """The newest batches, how often the tables were asked, and the calls of one look."""
@@ -66,6 +67,19 @@ def test_a_poll_is_one_call_and_one_or_two_for_a_pointer_that_was_written(
     assert watched.look()[0]["a"] == 3, "a batch is never taken back"
     (signals.folder / "streams" / "a.json").unlink()
     assert watched.look()[0] == {"a": 3, "b": 0}
+
+
+def test_the_first_look_asks_the_tables_where_that_is_wanted(
+    log: Log, new_signals: Callable[[], Signals]
+) -> None:
+    signals = new_signals()
+    signals.point(log, "old", 0)
+    stream = log.land({"/in/a": 1})  # its pointer was lost
+    watched = Watched(log, signals, reconcile_first=True)
+    newest, reconciled, _ = watched.look()
+    assert (newest[stream], newest["old"], reconciled) == (0, 0, 1)
+    watched.look()
+    assert watched.look()[1:] == (1, [LIST])
 
 
 def test_without_a_volume_two_statements_tell_of_streams_and_of_all_consumers(log: Log) -> None:
