@@ -39,7 +39,7 @@ ARROWS: dict[str, set[str]] = {
     "assets": {"core", "workspace", "compat", "hooks", "triggers"},
     "tasks": {"core", "workspace", "compat", "hooks", "triggers", "lineage", "telling"},
     "operators": {"core", "workspace", "compat", "config", "hooks", "links", "tasks"},
-    "replays": {"core", "workspace", "compat", "hooks", "tasks"},
+    "replays": {"core", "workspace", "compat", "config", "hooks", "tasks"},
     "commands": {"core", "workspace", "hooks", "commands"},
     "cli": {ROOT, "core", "commands"},
 }

@@ -19,7 +19,7 @@ from matrix.versions import AIRFLOW_ITSELF, Version
 OURS = "airflow-provider-databricks-file-arrivals"
 UV = Path(sys.prefix) / "bin" / "uv"
 TOOLS = (
-    *("google-auth", "hypothesis", "psutil"),
+    *("google-auth", "hypothesis", "psutil", "statsd"),
     *("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist"),
 )
 """What the tests need beside Airflow, as it is locked here; what the plain environment has stays."""
