@@ -104,7 +104,7 @@ def measured(workspace: RunningWorkspace, count: int) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--count", type=int, default=100, help="workflows (default: %(default)s)")
+    parser.add_argument("--count", type=int, default=50, help="workflows (default: %(default)s)")
     given = parser.parse_args()
     setup()
     with (

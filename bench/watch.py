@@ -180,7 +180,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--count", type=int, default=2000, help="runs (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=120, help="of each way (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=90, help="of each way (default: %(default)s)")
     parser.add_argument("--latency", type=float, default=0.02, help="seconds added to each call")
     given = parser.parse_args()
     setup()

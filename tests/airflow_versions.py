@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import airflow
@@ -27,6 +28,11 @@ STOCK = tuple(
     int(part) for part in importlib.metadata.version("apache-airflow-providers-databricks").split(".")[:2]
 )
 """The same of the stock Databricks provider."""
+
+
+NO_ANSWER: Any = SimpleNamespace(error=SimpleNamespace(value="API_SERVER_ERROR"), detail={"status_code": 500})
+"""What an AirflowRuntimeError of 3.0 holds, when the API server does not answer. On Airflow 2 the class is
+only there to be imported."""
 
 
 def load_dags(file: Path) -> dict[str, Any]:

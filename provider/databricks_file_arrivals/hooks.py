@@ -80,6 +80,11 @@ class _Credentials(AuthBase):
     headers: Mapping[str, str] = field(repr=False)
     until: float = field(default_factory=lambda: time.monotonic() + _GRANTED_FOR)
 
+    @property
+    def stale(self) -> bool:
+        """Whether they are to be asked for again."""
+        return time.monotonic() > self.until
+
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Sign a request: without this, a .netrc that names the host would win over the headers."""
         request.headers.update(self.headers)
@@ -251,7 +256,7 @@ class FileArrivalsHook(DatabricksHook):
         """What authenticates a call: of every kind that the stock hook knows, asked of it now and then."""
         self._connection()
         with self._granting:
-            if self._granted is None or time.monotonic() > self._granted.until:
+            if self._granted is None or self._granted.stale:
                 with _token_errors():
                     proxies(self)  # unusable ones are told of here
                     headers = {**self.user_agent_header, **self._get_aad_headers()}
@@ -260,7 +265,7 @@ class FileArrivalsHook(DatabricksHook):
 
     async def _a_credentials(self) -> _Credentials:
         await self.prepare()
-        if self._granted is None or time.monotonic() > self._granted.until:
+        if self._granted is None or self._granted.stale:
             with _token_errors():
                 proxies(self)  # as above
                 headers = {**self.user_agent_header, **await self._a_get_aad_headers()}

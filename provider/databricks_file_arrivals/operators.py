@@ -68,8 +68,8 @@ class TriggerWorkflowsOperator(ClaimingOperator, WaitingOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Do all that is due, and return what was done."""
         report = self.start(context)
-        may_pass = report.unavailable and context["ti"].try_number <= context["ti"].max_tries
-        if self.wait_for_completion and not self.only_plan and not may_pass:
+        try_again = report.unavailable and not self._last_try(context)
+        if self.wait_for_completion and not self.only_plan and not try_again:
             with airflow_errors():
                 awaited = self._awaited(context)
                 standing = awaited.run_again() if context["ti"].try_number > 1 else awaited.standing()

@@ -22,8 +22,7 @@ from databricks_file_arrivals.workspace.exchange import run
 from databricks_file_arrivals.workspace.gate import ConsumerWatch
 from databricks_file_arrivals.workspace.watch import RECONCILE_EVERY
 
-SHORTEST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=10)
-NEW_PAUSE = timedelta(minutes=2)
+SHORTEST_PAUSE, NEW_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10)
 """Of the first look after a DAG run that failed."""
 
 

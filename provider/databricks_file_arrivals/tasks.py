@@ -70,9 +70,11 @@ class RequestsOperator(TellingOperator):
 
     def _options(self, context: Context, **more: Any) -> Options:
         """How this try works, and what its rows say of who wrote them."""
-        ti = context["ti"]
         given = {"consumer": self.consumer, "log_table": self.log_table, **more}
-        return Options(last_try=ti.try_number > ti.max_tries, stamp=self._stamp(context), **given)
+        return Options(last_try=self._last_try(context), stamp=self._stamp(context), **given)
+
+    def _last_try(self, context: Context) -> bool:
+        return bool(context["ti"].try_number > context["ti"].max_tries)
 
     def _stamp(self, context: Context) -> dict[str, Any]:
         ti = context["ti"]

@@ -12,7 +12,6 @@ from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,7 +40,7 @@ from databricks_file_arrivals.hooks import (
 from databricks_file_arrivals.workspace.exchange import Call
 from local_workspace.testing import RunningWorkspace
 from tests.airflow_side import PRINCIPAL, connection
-from tests.airflow_versions import STOCK
+from tests.airflow_versions import NO_ANSWER, STOCK
 
 DOCS = Path(__file__).parents[2] / "docs" / "install.md"
 ME = Call("GET", "2.0/preview/scim/v2/Me")
@@ -406,10 +405,6 @@ def test_what_is_asked_for_is_waited_and_no_more_than_the_limit() -> None:
 def test_a_connection_that_is_not_defined_is_named(airflow_db: str, databricks: RunningWorkspace) -> None:
     with pytest.raises(BadInput, match="airflow connections add nowhere"):
         FileArrivalsHook("nowhere").query("SELECT 1")
-
-
-# As 3.0 says it. On Airflow 2 the class is only there to be imported.
-NO_ANSWER: Any = SimpleNamespace(error=SimpleNamespace(value="API_SERVER_ERROR"), detail={"status_code": 500})
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from airflow import DAG
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.jobs import JobSettings
 
-from databricks_file_arrivals.operators import RunWorkflowOperator
+from databricks_file_arrivals.compat import AirflowException
+from databricks_file_arrivals.operators import RunWorkflowOperator, TriggerWorkflowsOperator
+from databricks_file_arrivals.workspace.starts import Report
 from tests.airflow_side import Log
 from tests.airflow_versions import load_dag, run_dag
 from tests.conftest import DAG_FOLDERS
@@ -112,6 +115,27 @@ def started(admin: WorkspaceClient, job_id: int, log: Log) -> list[str]:
     runs = admin.jobs.list_runs(job_id=job_id)
     told = [{p.name: p.value for p in run.job_parameters or ()} for run in runs]
     return sorted(str(each["directory"]) for each in told if each["log_table"] == str(log.names.log))
+
+
+@pytest.mark.parametrize(("try_number", "waits"), [(1, False), (4, True)])
+def test_a_start_that_may_pass_is_tried_again_before_the_others_are_waited_for(
+    try_number: int, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def awaited(*given: Any) -> None:
+        raise Waits
+
+    report = Report(unavailable=["alpha for /in/a: no answer"])
+    monkeypatch.setattr(TriggerWorkflowsOperator, "start", lambda *given: report)
+    monkeypatch.setattr(TriggerWorkflowsOperator, "_awaited", awaited)
+    tables: dict[str, Any] = {"log_table": "main.a.log", "workflow_mapping_table": "main.a.mapping"}
+    operator = TriggerWorkflowsOperator(task_id="trigger", wait_for_completion=True, **tables)
+    context: Any = {"ti": SimpleNamespace(try_number=try_number, max_tries=3)}
+    with pytest.raises(Waits if waits else AirflowException):
+        operator.execute(context)
+
+
+class Waits(Exception):
+    """Raised when an operator begins to wait."""
 
 
 @pytest.mark.parametrize(

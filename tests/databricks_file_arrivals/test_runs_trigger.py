@@ -11,7 +11,6 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,8 +23,8 @@ from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.triggers import RunsTrigger
 from local_workspace.testing import RunningWorkspace
 from tests.airflow_side import PRINCIPAL, connection, fails_when_there_is
+from tests.airflow_versions import NO_ANSWER
 
-NO_ANSWER: Any = SimpleNamespace(error=SimpleNamespace(value="API_SERVER_ERROR"), detail={"status_code": 500})
 GET, CANCEL = "GET /api/2.*/jobs/runs/get", "POST /api/2.*/jobs/runs/cancel"
 
 

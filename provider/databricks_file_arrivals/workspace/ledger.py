@@ -119,7 +119,7 @@ class Ledger(LogTables):
 
         They are read in pages: a result may not be larger than an inline one can be.
         """
-        # One scan with windows: a subquery for each of the questions cost three times as much.
+        # One scan with windows, not a subquery for each of the questions.
         wanted = f"""SELECT * FROM (
   SELECT *, bool_or(status IN ({_quoted(FAILING)})) OVER request AS has_failed,
     bool_or(status IN ({_quoted(ENDED)})) OVER request AS has_ended,
