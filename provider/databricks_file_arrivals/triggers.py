@@ -336,6 +336,7 @@ while Airflow's own API is away a connection looks as if it were not defined."""
 _LONGEST_POLL_PAUSE = 300.0
 _CANCELS = 16
 _KILL_SECONDS = 25.0  # Airflow gives on_kill 30
+_KILLING: set[asyncio.Task[None]] = set()  # an event loop does not keep the tasks that it runs
 _NOT_BY_A_PERSON = ("deferred", "skipped")
 
 
@@ -452,9 +453,18 @@ class RunsTrigger(BaseTrigger):
 
         Airflow calls this whenever the trigger is not this triggerer's any more: also when another one has
         taken it over, whose task is deferred still, and when the DAG run's time is over, which skips the
-        task. `cleanup` is called when a triggerer stops too, which is why it cancels nothing.
+        task. One that was cleared and is deferred again waits for the same runs. `cleanup` is called when a
+        triggerer stops too, which is why it cancels nothing.
         """
-        if not self.cancel_on_kill or not await self._ended_by_a_person():
+        if self.cancel_on_kill:
+            work = asyncio.create_task(self._kill())
+            _KILLING.add(work)
+            work.add_done_callback(_KILLING.discard)
+            # Airflow 3.3 cancels this about every second until it has returned; what it waits for goes on.
+            await asyncio.shield(work)
+
+    async def _kill(self) -> None:
+        if not await self._ended_by_a_person():
             return
         left = set(self._awaited.left)
         places = asyncio.Semaphore(_CANCELS)

@@ -240,7 +240,11 @@ def test_a_person_who_ends_the_task_cancels_its_runs_and_no_other(going: Going, 
         await asyncio.sleep(1)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        await made.on_kill()
+        killing = asyncio.create_task(made.on_kill())
+        await asyncio.sleep(0)
+        killing.cancel()  # Airflow does, again and again
+        await asyncio.gather(killing, return_exceptions=True)
+        await asyncio.gather(*module._KILLING)
 
     asyncio.run(play())
     assert going.left() == set(other)
