@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from functools import cache
@@ -112,6 +112,31 @@ def run_began(context: Context) -> datetime:
     return min(times)
 
 
+_TRY = "try_number"
+
+
+def of_this_try(context: Context) -> dict[str, Any]:
+    """What a task hands to `defer` as `kwargs`, so that only the same try is resumed: see ResumesItsTry."""
+    return {_TRY: context["ti"].try_number}
+
+
+class ResumesItsTry:
+    """For an operator that defers: each try begins with `execute`.
+
+    Airflow 3.0 and 3.1.0 resume a deferred task in its retries too, each time with the event that the first
+    try got (apache/airflow#56704).
+    """
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on with what was deferred, or begin anew when another try deferred it."""
+        given = dict(next_kwargs or {})
+        this: Any = self
+        if given.pop(_TRY, context["ti"].try_number) != context["ti"].try_number:
+            return this.execute(context)
+        parent: Any = super()
+        return parent.resume_execution(next_method, given, context)
+
+
 async def task_state(trigger: Any) -> str | None:
     """The state that Airflow has for the task of a trigger, asked for off the event loop; None for a cleared
     one. Raises AirflowRuntimeError when it cannot be told. Triggers can ask since 3.0."""
@@ -203,6 +228,17 @@ def lineage_parameters(context: Context) -> Mapping[str, str]:
     return told
 
 
+def lineage_sender() -> Callable[..., Any] | None:
+    """What sends an event of a task's lineage beside that of the listener; None before the OpenLineage
+    provider that has it, 2.11."""
+    try:
+        from airflow.providers.openlineage.api import emit_dataset_lineage
+    except ImportError:
+        return None
+    send: Callable[..., Any] = emit_dataset_lineage
+    return send
+
+
 @cache
 def _say_that_jobs_are_not_told() -> None:
     log.warning(
@@ -236,6 +272,7 @@ __all__ = [
     "BaseOperatorLink",
     "BaseSensorOperator",
     "Context",
+    "ResumesItsTry",
     "Stats",
     "TaskInstanceKey",
     "XCom",
@@ -245,6 +282,8 @@ __all__ = [
     "get_async_connection",
     "keep_defaults",
     "lineage_parameters",
+    "lineage_sender",
+    "of_this_try",
     "proxies",
     "run_began",
     "task_state",

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from databricks_file_arrivals import __version__
-from databricks_file_arrivals.compat import Context, conf, lineage_parameters
+from databricks_file_arrivals.compat import Context, conf, lineage_parameters, lineage_sender
 from databricks_file_arrivals.config import number
 from databricks_file_arrivals.core.config_options import MOST_LINEAGE_EVENTS
 from databricks_file_arrivals.core.lineage import (
@@ -61,12 +61,20 @@ class Lineage:
 
     def on_end(self, ti: Any) -> OperatorLineage[Any, Any]:
         """All that it read and started. What is too much for one event is sent ahead in others."""
-        first, *others = chunks = chunked(self.rows, int(number(MOST_LINEAGE_EVENTS)))
+        send = lineage_sender()
+        first, *others = chunks = chunked(self.rows, int(number(MOST_LINEAGE_EVENTS)) if send else 1)
         left_out = len(self.rows) - sum(map(len, chunks))
         if left_out:
             log.warning("lineage leaves out %d of %d requests", left_out, len(self.rows))
         for told in others:
-            _emit(self._lineage(told, first=False, left_out=left_out), ti)
+            assert send is not None, "there are others only where they can be sent"
+            more = self._lineage(told, first=False, left_out=left_out)
+            send(
+                inputs=more.inputs,
+                outputs=more.outputs,
+                task_instance=ti,
+                additional_run_facets=more.run_facets,
+            )
         return self._lineage(first, first=True, left_out=left_out)
 
     def _lineage(
@@ -137,22 +145,6 @@ def _facet_class() -> type[RunFacet]:
             return SCHEMA_URL
 
     return FileArrivalsRunFacet
-
-
-def _emit(lineage: OperatorLineage[Any, Any], ti: Any) -> None:
-    """Send an event of the running task beside those that its listener sends."""
-    try:
-        from airflow.providers.openlineage.api import emit_dataset_lineage
-    except ImportError:
-        log.warning("this version of the OpenLineage provider sends one event: %d datasets are left out",
-                    len(lineage.inputs) + len(lineage.outputs))  # fmt: skip
-        return
-    emit_dataset_lineage(
-        inputs=lineage.inputs,
-        outputs=lineage.outputs,
-        task_instance=ti,
-        additional_run_facets=lineage.run_facets,
-    )
 
 
 def parent_context(context: Context) -> dict[str, str]:

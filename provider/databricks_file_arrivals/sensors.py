@@ -10,7 +10,9 @@ from databricks_file_arrivals.compat import (
     AirflowSkipException,
     BaseSensorOperator,
     Context,
+    ResumesItsTry,
     failed_run_before,
+    of_this_try,
 )
 from databricks_file_arrivals.config import number
 from databricks_file_arrivals.core.config_options import LINGER
@@ -26,7 +28,7 @@ SHORTEST_PAUSE, NEW_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(minu
 """Of the first look after a DAG run that failed."""
 
 
-class FileArrivalSensor(BaseSensorOperator):
+class FileArrivalSensor(ResumesItsTry, BaseSensorOperator):
     """Waits until arrivals are unclaimed, or something is to be looked at again; then
     TriggerWorkflowsOperator acts.
 
@@ -117,13 +119,13 @@ class FileArrivalSensor(BaseSensorOperator):
         if not self.deferrable:
             super().execute(context)
         elif self._not_before > now:
-            self._wait(first_look=self._not_before - now, linger=self._linger)
+            self._wait(context, first_look=self._not_before - now, linger=self._linger)
         elif not self._look():
-            self._wait(first_look=timedelta(0), linger=self._linger)
+            self._wait(context, first_look=timedelta(0), linger=self._linger)
         elif self._linger:
-            self._wait(first_look=self._linger, linger=timedelta(0))
+            self._wait(context, first_look=self._linger, linger=timedelta(0))
 
-    def _wait(self, *, first_look: timedelta, linger: timedelta) -> None:
+    def _wait(self, context: Context, *, first_look: timedelta, linger: timedelta) -> None:
         assert self._deadline is not None, "execute sets it"
         self.defer(
             trigger=FileArrivalTrigger(
@@ -139,6 +141,7 @@ class FileArrivalSensor(BaseSensorOperator):
                 first_look=first_look.total_seconds(),
             ),
             method_name="resume",
+            kwargs=of_this_try(context),
         )
 
     def _pause_after_failure(self, context: Context, now: datetime) -> timedelta:

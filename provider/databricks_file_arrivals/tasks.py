@@ -10,8 +10,10 @@ from databricks_file_arrivals.compat import (
     AirflowException,
     AirflowFailException,
     Context,
+    ResumesItsTry,
     failed_polls,
     keep_defaults,
+    of_this_try,
 )
 from databricks_file_arrivals.core.errors import FileArrivalsError
 from databricks_file_arrivals.core.outcomes import LogRow
@@ -156,7 +158,7 @@ class ClaimingOperator(RequestsOperator):
             )
 
 
-class WaitingOperator(RequestsOperator):
+class WaitingOperator(ResumesItsTry, RequestsOperator):
     """An operator that may wait until the runs of its requests have ended: in the triggerer, without a worker
     slot, by one trigger for all of them."""
 
@@ -187,7 +189,7 @@ class WaitingOperator(RequestsOperator):
             awaited = self._awaited(context)
             standing = awaited.look(over=over)
         if over and standing.going:  # one that is under repair
-            self._defer(standing, event["deadline"])
+            self._defer(context, standing, event["deadline"])
         self.tell_ends(context, standing.rows)
         _fail_unless_succeeded(standing, "" if over else event["message"])
         return self._result(awaited.report)
@@ -196,12 +198,14 @@ class WaitingOperator(RequestsOperator):
         """Go on when the runs have ended."""
         if standing.going:
             timeout = self.completion_timeout
-            self._defer(standing, (datetime.now(timezone.utc) + timeout).isoformat() if timeout else None)
+            self._defer(
+                context, standing, (datetime.now(timezone.utc) + timeout).isoformat() if timeout else None
+            )
         self.tell_ends(context, standing.rows)
         _fail_unless_succeeded(standing)
         return self._result(report)
 
-    def _defer(self, standing: Standing, deadline: str | None) -> None:
+    def _defer(self, context: Context, standing: Standing, deadline: str | None) -> None:
         going = standing.going
         run_ids = [row.started_run_id for row in going if row.started_run_id is not None]
         started = [row.job_trigger_time for row in going if row.job_trigger_time is not None]
@@ -216,6 +220,7 @@ class WaitingOperator(RequestsOperator):
                 cancel_on_kill=self.cancel_on_kill,
             ),
             method_name="resume",
+            kwargs=of_this_try(context),
         )
 
     def _awaited(self, context: Context) -> AwaitedRequests:

@@ -36,6 +36,24 @@ def test_a_connection_is_fetched_on_the_event_loop(airflow_db: str, monkeypatch:
         asyncio.run(compat.get_async_connection(DatabricksHook("mine"), "no such connection"))
 
 
+def test_a_retry_begins_anew_whatever_the_try_before_waited_for() -> None:
+    class Waits(compat.ResumesItsTry, compat.BaseOperator):
+        def execute(self, context: Any) -> str:
+            return "anew"
+
+        def resume(self, context: Any, event: str) -> str:
+            return event
+
+    def in_try(number: int) -> Any:
+        return {"ti": SimpleNamespace(try_number=number)}
+
+    def go_on(deferred: int, resumed: int) -> Any:
+        given = {"event": "ended", **compat.of_this_try(in_try(deferred))}
+        return Waits(task_id="t").resume_execution("resume", given, in_try(resumed))
+
+    assert (go_on(1, 1), go_on(2, 2), go_on(1, 2)) == ("ended", "ended", "anew")
+
+
 @pytest.mark.skipif(not compat.EVENT_DRIVEN, reason="triggers of Airflow 2 cannot ask, and need not")
 async def test_a_trigger_asks_for_the_state_of_its_own_task(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = importlib.import_module("airflow.sdk.execution_time.task_runner").RuntimeTaskInstance

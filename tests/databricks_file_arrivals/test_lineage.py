@@ -11,6 +11,7 @@ import pytest
 from databricks_file_arrivals.core.outcomes import LogRow, Status
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.lineage import FACET, PRODUCER, SCHEMA_URL, Lineage, parent_context
+from tests.airflow_versions import listened
 
 STARTED = LogRow(
     status=Status.TRIGGERED,
@@ -26,6 +27,7 @@ STARTED = LogRow(
 )
 
 
+@listened
 def test_a_task_that_ended_tells_what_it_read_and_started() -> None:
     told = Lineage(Names.of("main.a.log", "main.a.mapping"), "default", "w.example", [STARTED]).on_end(None)
     assert [(d.namespace, d.name) for d in told.inputs] == [
@@ -44,6 +46,7 @@ def test_a_task_that_ended_tells_what_it_read_and_started() -> None:
     assert facet.requests[0]["runId"] == 9
 
 
+@listened
 def test_a_task_that_starts_names_no_dataset_before_it_knows_the_workspace() -> None:
     told = Lineage(Names.of("main.a.log"), "default").on_start()
     assert (told.inputs, told.outputs) == ([], [])

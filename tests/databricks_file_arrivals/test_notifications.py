@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow import DAG
 
 from databricks_file_arrivals.core.errors import BadInput, StatementFailed
 from databricks_file_arrivals.core.notices import Kind
@@ -43,7 +44,8 @@ def said() -> list[str]:
 
 
 def context(run: str, try_number: int = 1) -> Any:
-    return {"ti": SimpleNamespace(dag_id="dag", run_id=run, task_id="t", try_number=try_number)}
+    ti = SimpleNamespace(dag_id="dag", run_id=run, task_id="t", try_number=try_number)
+    return {"ti": ti, "dag": DAG("dag", schedule=None)}
 
 
 def row(consumer: str, status: Status = Status.UNMAPPED, directory: str = "/in/a", run: str = "1") -> LogRow:
@@ -107,7 +109,7 @@ def test_a_failing_notifier_stops_no_other(said: list[str], caplog: pytest.LogCa
         (told,) = notifications.tell(own, NOWHERE, NAMES, found("c", row("c", Status.ERROR)))
     assert (told.kind, said) == (Kind.ERROR, ["error"])
     assert "a notifier of on_error failed" in caplog.text and "down" in caplog.text
-    assert set(own) == {"ti"}, "the task's context stays as it was"
+    assert set(own) == {"ti", "dag"}, "the task's context stays as it was"
 
 
 def test_a_ledger_that_does_not_answer_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from databricks_file_arrivals.workspace.files import write_file
 from local_workspace.testing import RunningWorkspace
 from tests.airflow_side import Log, Signals
 
-CONTEXT: Any = {}
+CONTEXT: Any = {"ti": SimpleNamespace(try_number=1)}
 
 
 def sensor(log: Log, **changes: Any) -> FileArrivalSensor:
@@ -71,6 +72,7 @@ class Ended:
     state: str
     end_date: datetime
     start_date: datetime
+    try_number: int = 1
 
     def get_previous_dagrun(self) -> Ended:
         return self

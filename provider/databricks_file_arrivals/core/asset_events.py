@@ -63,7 +63,8 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
 def asset_events(rows: Iterable[LogRow], *, awaited: bool = False) -> list[tuple[str, dict[str, Any]]]:
     """For each directory that files arrived in, in their order: what its event says.
 
-    Counts by status in lower case, files and bytes, the first run ids, and the newest epoch. A request of
+    Counts by status in lower case, files and bytes, the first run ids as text, and the newest epoch: no lists
+    and mappings, with which Airflow before 3.1.7 would fail the task that is to be told of. A request of
     several attempts has told of its files at the first; where its run was `awaited`, at its end.
     """
     found: dict[str, list[LogRow]] = {}
@@ -86,9 +87,9 @@ def _extra(rows: list[LogRow]) -> dict[str, Any]:
         "directory": rows[0].directory,
         "consumer": rows[0].consumer,
         "epoch": max(row.epoch for row in rows),
-        "counts": dict(sorted(Counter(row.status.value.lower() for row in rows).items())),
+        **dict(sorted(Counter(row.status.value.lower() for row in rows).items())),
         "files": max(files.values()),
         "bytes": max(size.values()),
-        "run_ids": runs[:RUNS_NAMED],
+        "run_ids": ",".join(map(str, runs[:RUNS_NAMED])),
         "runs": len(runs),
     }

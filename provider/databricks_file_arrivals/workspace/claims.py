@@ -14,6 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -92,12 +93,14 @@ class Claimer:
         starter: Starter,
         options: Options,
         clock: Callable[[], float] = time.monotonic,
+        at_once: Callable[[], Executor] = ThreadPoolExecutor,
     ) -> None:
         self._ledger = ledger
         self._arrival_log = arrival_log
         self._starter = starter
         self._options = options
         self._clock = clock
+        self._at_once = at_once
         self._read: tuple[datetime, float] | None = None
         self.report = Report()
         self.pointer: ConsumerPointer | None = None
@@ -125,16 +128,16 @@ class Claimer:
     def run(self) -> Report:
         """Do all that is due. Raises ClaimContended, and what the ledger and the Jobs API raise before a
         claim."""
-        self._ledger.check_version()
         for _ in range(_CONTENDED):
             row = self._consumer()
             starts = self._starts()
-            open_rows = self.finish_last(row, starts)
-            batches = self._arrival_log.new_batches(row.cursor)
+            open_rows, holds, batches = self._reads(row)
+            if finished := self._finish(row, starts, open_rows):
+                open_rows, holds = open_rows + finished, self._ledger.holds(row)
             idle = not batches and row.next_due is None and row.open_from >= row.epoch
             if idle:
                 self._point(row.epoch, row.cursor, None)
-            if idle or self._pass(row, starts, open_rows, batches):
+            if idle or self._pass(row, starts, open_rows, holds, batches):
                 self.report.handed_out = list(starts.given)
                 return self.report
             log.info("another operator took epoch %d of consumer %s", row.epoch + 1, row.consumer)
@@ -146,6 +149,7 @@ class Claimer:
         consumer = self._options.consumer
         row = self._ledger.consumer(consumer)
         if row is None:
+            self._ledger.check_version()
             self._ledger.make_consumer(consumer, self._options.start_from)
             row = self._ledger.consumer(consumer)
             log.info("made the consumer %s, starting from %s", consumer, self._options.start_from)
@@ -158,23 +162,42 @@ class Claimer:
         self.report.looked, self.report.now = row.updated_at if row.claim_id else None, row.now
         return row
 
-    def finish_last(self, row: Consumer, starts: Starts) -> list[LogRow]:
-        """Finish the claim that was won last unless that was done; it reads rows and plans nothing again.
-        Returns the rows that are still open."""
-        open_rows = self._ledger.open_rows(row)
+    def _reads(self, row: Consumer) -> tuple[list[LogRow], list[LogRow], list[Batch]]:
+        """What is open and held, and the batches that are new: all that depends on the row alone, read at
+        once."""
+        with self._at_once() as reads:
+            checked = reads.submit(self._ledger.check_version)
+            open_rows = reads.submit(self._ledger.open_rows, row)
+            holds = reads.submit(self._ledger.holds, row)
+            batches = reads.submit(self._arrival_log.new_batches, row.cursor)
+        checked.result()
+        return open_rows.result(), holds.result(), batches.result()
+
+    def finish_last(self, row: Consumer, starts: Starts) -> None:
+        """Finish the claim that was won last unless that was done; it reads rows and plans nothing again."""
+        self._finish(row, starts, self._ledger.open_rows(row))
+
+    def _finish(self, row: Consumer, starts: Starts, open_rows: Sequence[LogRow]) -> list[LogRow]:
+        """The same, given what is open. Returns the rows that it has written, none if it was done."""
         claim = [r for r in open_rows if r.claim_id == row.claim_id]
         if row.claim_id is None or any(r.status is Status.CLAIMED for r in claim):
-            return open_rows
+            return []
         log.info("finishing epoch %d of consumer %s, which another try left", row.epoch, row.consumer)
         self.report.decided(claim)  # whoever planned it has told nobody
         self._count(latest(claim).values())
         leave = not self._options.last_try
-        return open_rows + starts.finish(row.epoch, row.claim_id, claim, leave=leave)
+        return starts.finish(row.epoch, row.claim_id, claim, leave=leave)
 
-    def _pass(self, row: Consumer, starts: Starts, open_rows: list[LogRow], batches: Sequence[Batch]) -> bool:
+    def _pass(
+        self,
+        row: Consumer,
+        starts: Starts,
+        open_rows: list[LogRow],
+        holds: Sequence[LogRow],
+        batches: Sequence[Batch],
+    ) -> bool:
         """Look after what was started, plan, and claim what came of it. False: another operator took the
         epoch."""
-        holds = self._ledger.holds(row)
         up_to = capped(batches, self._options.max_directories)
         arrivals = self._arrival_log.arrivals(row.cursor, up_to) if batches else []
         # Queues are looked at after the arrivals were read: what is queued by then will see them.
@@ -269,13 +292,14 @@ class Claimer:
         return True
 
     def _take(self, row: Consumer, claim: Claim, cursor: Mapping[str, int]) -> bool:
-        """Take the epoch by compare-and-swap. The row itself tells who has it, whatever the statement
-        answered."""
+        """Take the epoch by compare-and-swap. Unless the statement says that it has changed the row, the row
+        itself tells who has it."""
         failed: FileArrivalsError | None = None
         for _ in range(_SWAPS):
             failed = None
             try:
-                self._ledger.swap(row, claim.claim_id, cursor)
+                if self._ledger.swap(row, claim.claim_id, cursor):
+                    return True
             except FileArrivalsError as error:
                 failed = error
                 log.info("the compare-and-swap was not answered with success (%s); reading the row", error)

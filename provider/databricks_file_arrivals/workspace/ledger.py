@@ -299,9 +299,9 @@ WHERE r.consumer = :consumer AND r.epoch >= :first
             (r["claim_id"], Status(r["status"]), r["trigger_id"]) for r in rows if r["status"] in _STATUSES
         ]
 
-    def swap(self, row: Consumer, claim_id: str, cursor: Mapping[str, int]) -> None:
-        """Try once to take the next epoch. Whether it was taken only the row itself can tell: read it."""
-        self._query(
+    def swap(self, row: Consumer, claim_id: str, cursor: Mapping[str, int]) -> bool:
+        """Try once to take the next epoch. True: it was taken. False: the row itself can tell; read it."""
+        changed = self._query(
             f"UPDATE {self.names.consumers.sql} SET epoch = :next, claim_id = :claim_id, "
             "cursor = from_json(:cursor, 'MAP<STRING,BIGINT>'), next_due = current_timestamp(), "
             "updated_at = current_timestamp() WHERE consumer = :consumer AND epoch = :epoch",
@@ -313,6 +313,7 @@ WHERE r.consumer = :consumer AND r.epoch >= :first
                 "epoch": row.epoch,
             },
         )
+        return len(changed) == 1 and changed[0].get("num_affected_rows") == 1
 
     def settle(self, consumer: str, epoch: int, next_due: datetime | None, open_from: int) -> None:
         """Set when to look again and from where, unless another claim has been won since."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from databricks_file_arrivals.core.errors import (
     ClaimContended,
@@ -262,13 +263,13 @@ class MemoryLedger(Ledger):
 
         return self._call(read)
 
-    def swap(self, row: Consumer, claim_id: str, cursor: Mapping[str, int]) -> None:
+    def swap(self, row: Consumer, claim_id: str, cursor: Mapping[str, int]) -> bool:
         mapping = self._read
 
-        def write() -> None:
+        def write() -> bool:
             world = self._world
             if world.consumer.epoch != row.epoch:
-                return
+                return False
             before = world.consumer.cursor
             window = {s: (before.get(s, -1), last) for s, last in cursor.items()}
             world.won.append(Claimed(claim_id, window, mapping))
@@ -279,8 +280,9 @@ class MemoryLedger(Ledger):
                 cursor=dict(cursor),
                 next_due=world.now,
             )
+            return True
 
-        self._call(write, writes=True)
+        return self._call(write, writes=True)
 
     def settle(self, consumer: str, epoch: int, next_due: datetime | None, open_from: int) -> None:
         def write() -> None:
@@ -385,6 +387,15 @@ class MemoryReplayer(Replayer):
         return {}
 
 
+class InTurn(Executor):
+    """Does each thing when it is submitted, and raises at once: an operator stops at its calls one by one."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
 class Operator:
     """A pass of a claimer, stopped at each of its calls. With `hand_out` it is one that plans for tasks."""
 
@@ -410,7 +421,7 @@ class Operator:
     def _work(self) -> None:
         ledger, arrivals = MemoryLedger(self._world, self), MemoryArrivalLog(self._world, self)
         jobs = MemoryJobs(self._world, self)
-        report = Claimer(ledger, arrivals, jobs, self._options, clock=lambda: 0.0).run()
+        report = Claimer(ledger, arrivals, jobs, self._options, clock=lambda: 0.0, at_once=InTurn).run()
         self._world.handed_out += [str(row.trigger_id) for row in report.handed_out]
 
     def _run(self) -> None:

@@ -237,11 +237,11 @@ def test_who_loses_the_epoch_starts_nothing_of_its_plan(
     class Overtaken(Ledger):
         overtaken = False
 
-        def swap(self, row: Any, claim_id: str, cursor: Mapping[str, int]) -> None:
+        def swap(self, row: Any, claim_id: str, cursor: Mapping[str, int]) -> bool:
             if not self.overtaken:
                 self.overtaken = True
                 claim(mapped, consumer)
-            super().swap(row, claim_id, cursor)
+            return super().swap(row, claim_id, cursor)
 
     starter = Starter(mapped.hook)
     report = passing(mapped, consumer, Overtaken(mapped.hook, mapped.names), starter)
@@ -254,11 +254,12 @@ def test_who_loses_every_time_says_so(mapped: Log) -> None:
     consumer = mapped.consumer()
 
     class AlwaysOvertaken(Ledger):
-        def swap(self, row: Any, claim_id: str, cursor: Mapping[str, int]) -> None:
+        def swap(self, row: Any, claim_id: str, cursor: Mapping[str, int]) -> bool:
             mapped.hook.query(
                 f"UPDATE {mapped.names.consumers.sql} SET epoch = epoch + 1 WHERE consumer = :c",
                 {"c": consumer},
             )
+            return False
 
     mapped.land({"/in/z": 1})
     with pytest.raises(ClaimContended, match="consumer of its own"):
