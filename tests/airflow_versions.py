@@ -100,7 +100,7 @@ def _begin_tries_anew() -> None:
     place._run_task = run  # type: ignore[attr-defined]  # there it is
 
 
-TIMES_PRINTED = 2 if VERSION == (3, 0) else 1
+TIMES_PRINTED = 2 if VERSION < (3, 1) else 1
 """How often `dag.test` prints each line of a task's log."""
 
 
