@@ -22,6 +22,7 @@ from typing import Any
 
 from databricks_file_arrivals.core.errors import ClaimContended, FileArrivalsError, LedgerError
 from databricks_file_arrivals.core.expectations import REMEMBERED, expecting, overdue
+from databricks_file_arrivals.core.mapping import WorkflowMapping
 from databricks_file_arrivals.core.outcomes import LogRow, Status, latest
 from databricks_file_arrivals.core.planning import (
     Arrivals,
@@ -131,13 +132,12 @@ class Claimer:
         for _ in range(_CONTENDED):
             row = self._consumer()
             starts = self._starts()
-            open_rows, holds, batches = self._reads(row)
-            if finished := self._finish(row, starts, open_rows):
-                open_rows, holds = open_rows + finished, self._ledger.holds(row)
+            open_rows, batches = self._reads(row)
+            open_rows += self._finish(row, starts, open_rows)
             idle = not batches and row.next_due is None and row.open_from >= row.epoch
             if idle:
                 self._point(row.epoch, row.cursor, None)
-            if idle or self._pass(row, starts, open_rows, holds, batches):
+            if idle or self._pass(row, starts, open_rows, batches):
                 self.report.handed_out = list(starts.given)
                 return self.report
             log.info("another operator took epoch %d of consumer %s", row.epoch + 1, row.consumer)
@@ -162,16 +162,14 @@ class Claimer:
         self.report.looked, self.report.now = row.updated_at if row.claim_id else None, row.now
         return row
 
-    def _reads(self, row: Consumer) -> tuple[list[LogRow], list[LogRow], list[Batch]]:
-        """What is open and held, and the batches that are new: all that depends on the row alone, read at
-        once."""
+    def _reads(self, row: Consumer) -> tuple[list[LogRow], list[Batch]]:
+        """What is open, and the batches that are new, read at once."""
         with self._at_once() as reads:
             checked = reads.submit(self._ledger.check_version)
             open_rows = reads.submit(self._ledger.open_rows, row)
-            holds = reads.submit(self._ledger.holds, row)
             batches = reads.submit(self._arrival_log.new_batches, row.cursor)
         checked.result()
-        return open_rows.result(), holds.result(), batches.result()
+        return open_rows.result(), batches.result()
 
     def finish_last(self, row: Consumer, starts: Starts) -> None:
         """Finish the claim that was won last unless that was done; it reads rows and plans nothing again."""
@@ -188,18 +186,17 @@ class Claimer:
         leave = not self._options.last_try
         return starts.finish(row.epoch, row.claim_id, claim, leave=leave)
 
-    def _pass(
-        self,
-        row: Consumer,
-        starts: Starts,
-        open_rows: list[LogRow],
-        holds: Sequence[LogRow],
-        batches: Sequence[Batch],
-    ) -> bool:
+    def _pass(self, row: Consumer, starts: Starts, open_rows: list[LogRow], batches: Sequence[Batch]) -> bool:
         """Look after what was started, plan, and claim what came of it. False: another operator took the
         epoch."""
         up_to = capped(batches, self._options.max_directories)
-        arrivals = self._arrival_log.arrivals(row.cursor, up_to) if batches else []
+        # Holds are read after the last claim was seen to be finished, because its own count only then; the
+        # mapping after the batches, so that a rule counts that was there before they were.
+        with self._at_once() as reads:
+            held = reads.submit(self._ledger.holds, row)
+            arrived = reads.submit(self._arrival_log.arrivals, row.cursor, up_to) if batches else None
+            mapped = reads.submit(self._ledger.mapping)
+        holds, mapping, arrivals = held.result(), mapped.result(), arrived.result() if arrived else []
         # Queues are looked at after the arrivals were read: what is queued by then will see them.
         outcomes, queued = starts.look(open_rows)
         open_rows += outcomes
@@ -219,12 +216,14 @@ class Claimer:
             self._options.lineage,
         )
         with large():
-            planner = _Planner(self._ledger, self._arrival_log, self._starter, self._now(), queued, handed)
+            planner = _Planner(
+                self._ledger, self._arrival_log, self._starter, mapping, self._now(), queued, handed
+            )
             planned = planner.plan(claim, arrivals, holds, up_to)
             while self._too_many(planned, starts.room) and (less := _halved(batches, planned.up_to)):
                 arrivals = self._arrival_log.arrivals(row.cursor, less)
                 planned = planner.plan(claim, arrivals, holds, less)
-        self.report.mapping_problems = len(planner.mapping.problems)
+        self.report.mapping_problems = len(mapping.problems)
         if not batches and not planned.rows:
             self._settle(row.epoch, row.cursor, starts, planned, open_rows)
             return True
@@ -325,6 +324,7 @@ class _Planner:
         ledger: Ledger,
         arrival_log: ArrivalLog,
         starter: Starter,
+        mapping: WorkflowMapping,
         as_of: datetime,
         queued: Mapping[RunKey, datetime],
         handed: Mapping[RunKey, datetime],
@@ -335,15 +335,15 @@ class _Planner:
         self._as_of = as_of
         self._queued = queued
         self._handed = handed
-        self.mapping = ledger.mapping()
-        for problem in self.mapping.problems:
+        self._mapping = mapping
+        for problem in mapping.problems:
             log.warning("mapping table: %s", problem)
 
     def plan(
         self, claim: Claim, arrivals: Sequence[Arrivals], holds: Sequence[LogRow], up_to: Mapping[str, int]
     ) -> Planned:
         """The plan of these arrivals and of all that is held."""
-        matches = matched(arrivals, self.mapping)
+        matches = matched(arrivals, self._mapping)
         asked = wanted(matches)
         picks = self._arrival_log.picks(asked) if asked else {}
         for a, _ in asked:
@@ -360,7 +360,7 @@ class _Planner:
 
     def _decide(self, claim: Claim, routes: Sequence[Route], holds: Sequence[LogRow]) -> tuple[Decision, ...]:
         between = gaps(routes, holds)
-        apart = {r.rule_id: r.min_interval_seconds for r in self.mapping.by_id.values()}
+        apart = {r.rule_id: r.min_interval_seconds for r in self._mapping.by_id.values()}
         asked = {
             rule_id
             for rule_id in (*(h.rule_id for h in holds), *(r.rule.rule_id for r in routes if r.rule))
@@ -372,7 +372,7 @@ class _Planner:
             starts = self._ledger.last_starts(claim.consumer, asked, since)
         return decide(
             routes,
-            self.mapping,
+            self._mapping,
             Situation(
                 as_of=self._as_of,
                 holds=holds,
@@ -383,7 +383,7 @@ class _Planner:
         )
 
     def _overdue(self, claim: Claim, routes: Sequence[Route]) -> tuple[tuple[LogRow, ...], datetime | None]:
-        rules = expecting(self.mapping)
+        rules = expecting(self._mapping)
         if not rules:
             return (), None
         longest = timedelta(seconds=max(r.expect_every_seconds for r in rules))

@@ -13,6 +13,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from databricks_file_arrivals.core.errors import (
@@ -387,13 +388,21 @@ class MemoryReplayer(Replayer):
         return {}
 
 
-class InTurn(Executor):
-    """Does each thing when it is submitted, and raises at once: an operator stops at its calls one by one."""
+class LastFirst(Executor):
+    """Does one thing after the other, the last first: what is read at once may be read in any order, and an
+    operator stops at its calls one by one."""
+
+    def __init__(self) -> None:
+        self._submitted: list[tuple[Future[Any], Callable[[], Any]]] = []
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         future: Future[T] = Future()
-        future.set_result(fn(*args, **kwargs))
+        self._submitted.append((future, partial(fn, *args, **kwargs)))
         return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        for future, act in reversed(self._submitted):
+            future.set_result(act())
 
 
 class Operator:
@@ -421,7 +430,7 @@ class Operator:
     def _work(self) -> None:
         ledger, arrivals = MemoryLedger(self._world, self), MemoryArrivalLog(self._world, self)
         jobs = MemoryJobs(self._world, self)
-        report = Claimer(ledger, arrivals, jobs, self._options, clock=lambda: 0.0, at_once=InTurn).run()
+        report = Claimer(ledger, arrivals, jobs, self._options, clock=lambda: 0.0, at_once=LastFirst).run()
         self._world.handed_out += [str(row.trigger_id) for row in report.handed_out]
 
     def _run(self) -> None:

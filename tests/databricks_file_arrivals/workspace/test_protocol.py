@@ -231,6 +231,39 @@ def test_every_call_may_end_in_every_way(fate: Fate) -> None:
     assert calls > 12, "the operator was never stopped"
 
 
+def _go(operator: Operator, calls: int) -> bool:
+    """Let an operator make so many calls; whether it has come to its end."""
+    for _ in range(calls):
+        if not operator.ended:
+            operator.step(Fate.DONE)
+    return operator.ended
+
+
+def test_two_operators_that_wait_for_each_other_anywhere_lose_no_hold() -> None:
+    """One stops after any of its calls, another after any of its own; then the first one ends, and the
+    other."""
+    first_calls = second_calls = 0
+    while True:
+        world = mapped({"directory": "/in/a", "workflow_name": "load", "active_ind": "Y", "min_files": 3})
+        first = Operator(world, last_try=True)
+        over = _go(first, first_calls)
+        world.log.append(File("s1", 1, "/in/a", "2.csv"))
+        second = Operator(world, last_try=True)
+        both_over = _go(second, second_calls) and over
+        for operator in (first, second):
+            if not operator.ended:
+                ended(operator)
+        world.log.append(File("s1", 2, "/in/a", "3.csv"))
+        recover(world)
+        assert len(world.executed()) == 3 and world.executed() == world.meant()
+        if both_over:
+            break
+        first_calls, second_calls = (
+            (first_calls + 1, 0) if second_calls > 20 else (first_calls, second_calls + 1)
+        )
+    assert first_calls > 10
+
+
 @pytest.mark.parametrize("fate", BROKEN)
 @pytest.mark.parametrize("form", ["the plan", "the task", "the task's new attempt"])
 @pytest.mark.parametrize("next_form", ["mapped", "one task"])
