@@ -72,7 +72,7 @@ def test_all_links_of_the_operators_are_registered() -> None:
 def test_airflow_lists_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what the provider says, not with what the code falls back to."""
     monkeypatch.delenv("AIRFLOW__FILE_ARRIVALS__LINGER")
-    if VERSION < (3, 1):  # there it takes only those that were looked for before
+    if VERSION < (3, 2):  # there it takes only those that were looked for before
         ProvidersManager().initialize_providers_configuration()  # type: ignore[no-untyped-call]  # stock
     conf.load_providers_configuration()
     for option in OPTIONS:
