@@ -79,6 +79,8 @@ def _run_again(made: Stage) -> None:
     _make_job_that_fails_once(made)
     made.map([MappingRow(FAILS_ONCE, FAILS_ONCE)])
     airflow.unpause()
+    # It begins with what arrives after its first claim.
+    until(lambda: _is_made(made), "its consumer is made", made.processes, seconds=PATIENCE_SECONDS, pause=2)
     until(lambda: _waits(airflow), WAITS, made.processes, seconds=PATIENCE_SECONDS, pause=2)
     (made.landing / FAILS_ONCE).mkdir()
     (made.landing / FAILS_ONCE / "file.csv").write_text("x")
@@ -92,7 +94,15 @@ def _run_again(made: Stage) -> None:
     ended = {(1, "FAILED"), (2, "SUCCEEDED")}
     what = "the failed run is run again"
     until(lambda: ended <= states(), what, made.processes, seconds=PATIENCE_SECONDS, pause=2)
+    runs = [run for run in Watch(made).runs() if run.run_name == FAILS_ONCE]
+    if len(runs) != 2:
+        raise DemoError(f"end to end: {FAILS_ONCE} has {len(runs)} runs, not one that failed and one more")
     made.screen.say(what)
+
+
+def _is_made(made: Stage) -> bool:
+    found = made.workspace.sql(f"SELECT epoch FROM {LOG_TABLE}_consumers WHERE consumer = 'by_workflow'")
+    return bool(found)
 
 
 def _make_job_that_fails_once(made: Stage) -> None:

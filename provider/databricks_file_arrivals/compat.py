@@ -116,15 +116,16 @@ _TRY = "try_number"
 
 
 def of_this_try(context: Context) -> dict[str, Any]:
-    """What a task hands to `defer` as `kwargs`, so that only the same try is resumed: see ResumesItsTry."""
-    return {_TRY: context["ti"].try_number}
+    """What a task hands to `defer` as `kwargs`, so that only the same try is resumed: see ResumesItsTry. On
+    Airflow 2, which sees to it itself, nothing."""
+    return {_TRY: context["ti"].try_number} if EVENT_DRIVEN else {}
 
 
 class ResumesItsTry:
     """For an operator that defers: each try begins with `execute`.
 
     Airflow 3.0 and 3.1.0 resume a deferred task in its retries too, each time with the event that the first
-    try got (apache/airflow#56704).
+    try got (apache/airflow#56704); so they do when its worker died while it was resumed.
     """
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -230,7 +231,7 @@ def lineage_parameters(context: Context) -> Mapping[str, str]:
 
 def lineage_sender() -> Callable[..., Any] | None:
     """What sends an event of a task's lineage beside that of the listener; None before the OpenLineage
-    provider that has it, 2.11."""
+    provider that has it, 2.16."""
     try:
         from airflow.providers.openlineage.api import emit_dataset_lineage
     except ImportError:

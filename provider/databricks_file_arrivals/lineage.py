@@ -41,6 +41,8 @@ FACET = "fileArrivals"
 SCHEMA_URL = f"{PRODUCER}#/$defs/FileArrivalsRunFacet"
 """Of run_facet.json, which is part of the package."""
 
+_ONE_EVENT = "the OpenLineage provider sends more than one event of a task since its 2.16"
+
 log = logging.getLogger(__name__)
 
 
@@ -65,11 +67,11 @@ class Lineage:
         first, *others = chunks = chunked(self.rows, int(number(MOST_LINEAGE_EVENTS)) if send else 1)
         left_out = len(self.rows) - sum(map(len, chunks))
         if left_out:
-            log.warning("lineage leaves out %d of %d requests", left_out, len(self.rows))
+            why = "[file_arrivals] most_lineage_events is the limit" if send else _ONE_EVENT
+            log.warning("lineage leaves out %d of %d requests: %s", left_out, len(self.rows), why)
         for told in others:
-            assert send is not None, "there are others only where they can be sent"
             more = self._lineage(told, first=False, left_out=left_out)
-            send(
+            send(  # type: ignore[misc]  # without it there are no others
                 inputs=more.inputs,
                 outputs=more.outputs,
                 task_instance=ti,

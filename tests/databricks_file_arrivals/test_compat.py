@@ -51,7 +51,9 @@ def test_a_retry_begins_anew_whatever_the_try_before_waited_for() -> None:
         given = {"event": "ended", **compat.of_this_try(in_try(deferred))}
         return Waits(task_id="t").resume_execution("resume", given, in_try(resumed))
 
-    assert (go_on(1, 1), go_on(2, 2), go_on(1, 2)) == ("ended", "ended", "anew")
+    # Airflow 2 begins a retry anew by itself; `execute` may not be called from there.
+    of_another = "anew" if compat.EVENT_DRIVEN else "ended"
+    assert (go_on(1, 1), go_on(2, 2), go_on(1, 2)) == ("ended", "ended", of_another)
 
 
 @pytest.mark.skipif(not compat.EVENT_DRIVEN, reason="triggers of Airflow 2 cannot ask, and need not")

@@ -63,9 +63,10 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
 def asset_events(rows: Iterable[LogRow], *, awaited: bool = False) -> list[tuple[str, dict[str, Any]]]:
     """For each directory that files arrived in, in their order: what its event says.
 
-    Counts by status in lower case, files and bytes, the first run ids as text, and the newest epoch: no lists
-    and mappings, with which Airflow before 3.1.7 would fail the task that is to be told of. A request of
-    several attempts has told of its files at the first; where its run was `awaited`, at its end.
+    Counts of each status that occurs, in lower case, files and bytes, the first run ids as text, and the
+    newest epoch. No value is a list or a mapping: Airflow before 3.1.3 hashes them where an alias has the
+    event, and would fail the task. A request of several attempts has told of its files at the first; where
+    its run was `awaited`, at its end.
     """
     found: dict[str, list[LogRow]] = {}
     for row in rows:

@@ -39,7 +39,7 @@ MOST_LINEAGE_EVENTS = Option(
     "most_lineage_events",
     10,
     "How many OpenLineage events one task sends at its end at most; each tells of up to 200 requests. The "
-    "run facet and the task's log say how many were left out.",
+    "run facet and the task's log say how many were left out. One, before the OpenLineage provider 2.16.",
     "0.1.0",
 )
 

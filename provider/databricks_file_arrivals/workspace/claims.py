@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -94,14 +94,14 @@ class Claimer:
         starter: Starter,
         options: Options,
         clock: Callable[[], float] = time.monotonic,
-        at_once: Callable[[], Executor] = ThreadPoolExecutor,
+        at_once: Callable[[Sequence[Callable[[], Any]]], list[Any]] | None = None,
     ) -> None:
         self._ledger = ledger
         self._arrival_log = arrival_log
         self._starter = starter
         self._options = options
         self._clock = clock
-        self._at_once = at_once
+        self._at_once = at_once or side_by_side
         self._read: tuple[datetime, float] | None = None
         self.report = Report()
         self.pointer: ConsumerPointer | None = None
@@ -147,7 +147,11 @@ class Claimer:
         """The consumer's row, read once before anything of the ledger: its epoch is the one that is
         swapped."""
         consumer = self._options.consumer
-        row = self._ledger.consumer(consumer)
+        try:
+            row = self._ledger.consumer(consumer)
+        except (FileArrivalsError, KeyError):
+            self._ledger.check_version()  # tables of another version have other columns
+            raise
         if row is None:
             self._ledger.check_version()
             self._ledger.make_consumer(consumer, self._options.start_from)
@@ -164,19 +168,22 @@ class Claimer:
 
     def _reads(self, row: Consumer) -> tuple[list[LogRow], list[Batch]]:
         """What is open, and the batches that are new, read at once."""
-        with self._at_once() as reads:
-            checked = reads.submit(self._ledger.check_version)
-            open_rows = reads.submit(self._ledger.open_rows, row)
-            batches = reads.submit(self._arrival_log.new_batches, row.cursor)
-        checked.result()
-        return open_rows.result(), batches.result()
+        _, open_rows, batches = self._at_once(
+            [
+                self._ledger.check_version,
+                partial(self._ledger.open_rows, row),
+                partial(self._arrival_log.new_batches, row.cursor),
+            ]
+        )
+        return open_rows, batches
 
     def finish_last(self, row: Consumer, starts: Starts) -> None:
         """Finish the claim that was won last unless that was done; it reads rows and plans nothing again."""
         self._finish(row, starts, self._ledger.open_rows(row))
 
     def _finish(self, row: Consumer, starts: Starts, open_rows: Sequence[LogRow]) -> list[LogRow]:
-        """The same, given what is open. Returns the rows that it has written, none if it was done."""
+        """Finish the last claim, given what is open: the rows that it has written, none if it was finished
+        before."""
         claim = [r for r in open_rows if r.claim_id == row.claim_id]
         if row.claim_id is None or any(r.status is Status.CLAIMED for r in claim):
             return []
@@ -192,11 +199,13 @@ class Claimer:
         up_to = capped(batches, self._options.max_directories)
         # Holds are read after the last claim was seen to be finished, because its own count only then; the
         # mapping after the batches, so that a rule counts that was there before they were.
-        with self._at_once() as reads:
-            held = reads.submit(self._ledger.holds, row)
-            arrived = reads.submit(self._arrival_log.arrivals, row.cursor, up_to) if batches else None
-            mapped = reads.submit(self._ledger.mapping)
-        holds, mapping, arrivals = held.result(), mapped.result(), arrived.result() if arrived else []
+        new = partial(self._arrival_log.arrivals, row.cursor, up_to) if batches else list
+        holds: list[LogRow]
+        arrivals: list[Arrivals]
+        mapping: WorkflowMapping
+        holds, arrivals, mapping = self._at_once(
+            [partial(self._ledger.holds, row), new, self._ledger.mapping]
+        )
         # Queues are looked at after the arrivals were read: what is queued by then will see them.
         outcomes, queued = starts.look(open_rows)
         open_rows += outcomes
@@ -390,6 +399,21 @@ class _Planner:
         since = self._as_of - max(REMEMBERED, 2 * longest)
         seen = self._ledger.seen(claim.consumer, [r.rule_id for r in rules], since)
         return overdue(claim, rules, seen, routes, self._as_of)
+
+
+def side_by_side(reads: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Make reads that depend on nothing but what is known, in threads: what each gave, in their order. Raises
+    the first error in that order.
+
+    They ask the workspace and never Airflow, whose channel to a task's supervisor threads may not share
+    before 3.3: what the connection says is known once it was used.
+    """
+    with ThreadPoolExecutor(len(reads)) as pool:
+        futures = [pool.submit(read) for read in reads]
+    failures = [future.exception() for future in futures if future.exception()]
+    for failure in failures[1:]:
+        log.warning("another read failed too: %s", failure)
+    return [future.result() for future in futures]
 
 
 def _run_key(row: LogRow) -> RunKey:

@@ -104,6 +104,11 @@ def test_one_event_for_each_directory_with_its_counts() -> None:
     assert b["coalesced"] == 1 and not {"triggered", "error"} & set(b)
 
 
+def test_no_status_is_called_as_another_part_of_an_event() -> None:
+    ((_, extra),) = asset_events([row(Status.TRIGGERED)])
+    assert {status.value.lower() for status in Status} & set(extra) == {"triggered"}
+
+
 def test_run_ids_are_few() -> None:
     ((_, extra),) = asset_events(row(Status.TRIGGERED, started_run_id=n, rule_id=str(n)) for n in range(50))
     assert (len(extra["run_ids"].split(",")), extra["runs"]) == (RUNS_NAMED, 50)

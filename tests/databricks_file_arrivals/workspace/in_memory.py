@@ -9,11 +9,9 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from databricks_file_arrivals.core.errors import (
@@ -388,28 +386,28 @@ class MemoryReplayer(Replayer):
         return {}
 
 
-class LastFirst(Executor):
-    """Does one thing after the other, the last first: what is read at once may be read in any order, and an
-    operator stops at its calls one by one."""
+def in_order(reads: Sequence[Callable[[], Any]]) -> list[Any]:
+    """What is read at once, one after the other: an operator stops at its calls one by one."""
+    return [read() for read in reads]
 
-    def __init__(self) -> None:
-        self._submitted: list[tuple[Future[Any], Callable[[], Any]]] = []
 
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        future: Future[T] = Future()
-        self._submitted.append((future, partial(fn, *args, **kwargs)))
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        for future, act in reversed(self._submitted):
-            future.set_result(act())
+def last_first(reads: Sequence[Callable[[], Any]]) -> list[Any]:
+    """The same in the other order, because threads may take any."""
+    return [read() for read in reversed(reads)][::-1]
 
 
 class Operator:
     """A pass of a claimer, stopped at each of its calls. With `hand_out` it is one that plans for tasks."""
 
-    def __init__(self, world: World, last_try: bool, hand_out: int = 0) -> None:
+    def __init__(
+        self,
+        world: World,
+        last_try: bool,
+        hand_out: int = 0,
+        at_once: Callable[[Sequence[Callable[[], Any]]], list[Any]] = in_order,
+    ) -> None:
         self._world = world
+        self._at_once = at_once
         self._asks = threading.Semaphore(0)
         self._answers = threading.Semaphore(0)
         self._fate = Fate.DONE
@@ -430,7 +428,8 @@ class Operator:
     def _work(self) -> None:
         ledger, arrivals = MemoryLedger(self._world, self), MemoryArrivalLog(self._world, self)
         jobs = MemoryJobs(self._world, self)
-        report = Claimer(ledger, arrivals, jobs, self._options, clock=lambda: 0.0, at_once=LastFirst).run()
+        claimer = Claimer(ledger, arrivals, jobs, self._options, lambda: 0.0, at_once=self._at_once)
+        report = claimer.run()
         self._world.handed_out += [str(row.trigger_id) for row in report.handed_out]
 
     def _run(self) -> None:

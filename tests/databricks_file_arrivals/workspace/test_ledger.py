@@ -167,8 +167,8 @@ def test_the_swap_takes_one_epoch_once(log: Log) -> None:
     name = log.consumer()
     row = log.ledger.consumer(name)
     assert row is not None
-    log.ledger.swap(row, "mine", {"s": 4})
-    log.ledger.swap(row, "too late", {"s": 9})
+    assert log.ledger.swap(row, "mine", {"s": 4})
+    assert not log.ledger.swap(row, "too late", {"s": 9})
     now = log.ledger.consumer(name)
     assert now is not None
     assert (now.epoch, now.claim_id, now.cursor, now.overdue) == (row.epoch + 1, "mine", {"s": 4}, True)
