@@ -137,9 +137,12 @@ def told_by_alias(events: Any) -> dict[str, list[str]]:
 def start_stats() -> None:
     """Let Airflow's stats follow its configuration as it is now; they read it once."""
     if VERSION >= (3, 2):
-        stats = importlib.import_module("airflow.sdk.observability.stats")
         utils = importlib.import_module("airflow.sdk.observability.metrics.stats_utils")
-        stats.initialize(factory=utils.get_stats_factory(), export_legacy_names=True)
+        place = importlib.import_module("airflow.sdk.observability.stats")
+        if VERSION >= (3, 3):
+            place.initialize(factory=utils.get_stats_factory(), export_legacy_names=True)
+        else:
+            place.Stats.initialize(factory=utils.get_stats_factory())
         return
     both: tuple[Any, Any] = Stats, type(Stats)
     stats, kind = both
