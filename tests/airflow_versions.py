@@ -142,7 +142,7 @@ def start_stats() -> None:
         if VERSION >= (3, 3):
             place.initialize(factory=utils.get_stats_factory(), export_legacy_names=True)
         else:
-            place.Stats.initialize(factory=utils.get_stats_factory())
+            place.Stats.initialize(factory=utils.get_stats_factory(place.Stats))
         return
     both: tuple[Any, Any] = Stats, type(Stats)
     stats, kind = both
