@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,8 @@ from databricks_file_arrivals.core.errors import BadInput
 from databricks_file_arrivals.core.outcomes import Status
 from databricks_file_arrivals.core.replays import DEFAULT
 from databricks_file_arrivals.replays import ReplayOperator
+from databricks_file_arrivals.workspace import replays
+from databricks_file_arrivals.workspace.jobs import JobsApi
 from tests.airflow_side import Log
 from tests.airflow_versions import load_dag, run_dag
 from tests.conftest import DAG_FOLDERS
@@ -32,14 +35,27 @@ with DAG("replay_{schema}", schedule=None, start_date=datetime(2026, 1, 1), para
 
 
 def test_it_replays_what_is_chosen_once_and_tells_of_it(
-    airflow_db: str, new_log: Callable[[], Log], jobs: dict[str, int], capfd: pytest.CaptureFixture[str]
+    airflow_db: str,
+    new_log: Callable[[], Log],
+    jobs: dict[str, int],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    rates = []
+
+    def paced(workspace: Any, **given: Any) -> JobsApi:
+        rates.append(given["starts_per_second"])
+        return JobsApi(workspace, **given)
+
+    monkeypatch.setenv("AIRFLOW__FILE_ARRIVALS__STARTS_PER_SECOND", "7")
+    monkeypatch.setattr(replays, "JobsApi", paced)
     log = new_log()
     log.land({"/in/z": 3})
     tables = {"log_table": str(log.names.log), "workflow_mapping_table": str(log.names.mapping)}
     file = DAG_FOLDERS["written"] / "replay_only.py"
     file.write_text(SOURCE.format(tables=tables, schema=log.names.log.parts[1]))
     run = run_dag(load_dag(file))
+    assert set(rates) == {7.0}, "what the configuration of Airflow says, in each try of each task"
     returned = {
         name: task.xcom_pull(name)
         for name in ("look", "first", "second")
