@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not EVENT_DRIVEN, reason="Airflow 2 has no event
 
 DAGS = Path(__file__).parents[2] / "dags"
 DAG_ID = "file_arrivals_by_event"
-PATIENCE = 120.0
+PATIENCE = 300.0
 SIGNALS = "/Volumes/main/ingest/signals"
 COMPONENTS = {"TRIGGERER__JOB_HEARTBEAT_SEC": "2", "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10"}
 

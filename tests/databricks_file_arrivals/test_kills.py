@@ -64,7 +64,7 @@ class Field:
 
     def wait_until_held(self, fault: FaultState, calls: int, *tasks: Task) -> None:
         """Return once so many calls are held; the tasks that make them may not end before."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while self.faults.find(fault).held < calls:
             assert time.monotonic() < deadline, f"not held: {self.faults.find(fault)}"
             for task in tasks:
