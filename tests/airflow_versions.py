@@ -62,7 +62,7 @@ def store_dags(file: Path) -> None:
     elif VERSION < (3, 1):
         bundles = importlib.import_module("airflow.dag_processing.bundles.manager")
         bundles.DagBundlesManager().sync_bundles_to_db()
-        _dag_bag()(str(file)).sync_to_db("dags-folder", None)
+        _dag_bag()(str(file)).sync_to_db("written", None)  # the bundle of DAG_FOLDERS
 
 
 def _dag_bag() -> Any:
