@@ -84,6 +84,21 @@ class Planned:
     """All that is held once it counts: what stays as it is stored, and its own rows."""
 
 
+def side_by_side(reads: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Make reads that depend on nothing but what is known, in threads: what each gave, in their order. Raises
+    the first error in that order.
+
+    They ask the workspace and never Airflow, whose channel to a task's supervisor threads may not share
+    before 3.3: what the connection says is known once it was used.
+    """
+    with ThreadPoolExecutor(len(reads)) as pool:
+        futures = [pool.submit(read) for read in reads]
+    failures = [future.exception() for future in futures if future.exception()]
+    for failure in failures[1:]:
+        log.warning("another read failed too: %s", failure)
+    return [future.result() for future in futures]
+
+
 class Claimer:
     """One operator's pass over the ledger; may be repeated, doubled or killed at any point."""
 
@@ -94,14 +109,14 @@ class Claimer:
         starter: Starter,
         options: Options,
         clock: Callable[[], float] = time.monotonic,
-        at_once: Callable[[Sequence[Callable[[], Any]]], list[Any]] | None = None,
+        at_once: Callable[[Sequence[Callable[[], Any]]], list[Any]] = side_by_side,
     ) -> None:
         self._ledger = ledger
         self._arrival_log = arrival_log
         self._starter = starter
         self._options = options
         self._clock = clock
-        self._at_once = at_once or side_by_side
+        self._at_once = at_once
         self._read: tuple[datetime, float] | None = None
         self.report = Report()
         self.pointer: ConsumerPointer | None = None
@@ -399,21 +414,6 @@ class _Planner:
         since = self._as_of - max(REMEMBERED, 2 * longest)
         seen = self._ledger.seen(claim.consumer, [r.rule_id for r in rules], since)
         return overdue(claim, rules, seen, routes, self._as_of)
-
-
-def side_by_side(reads: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Make reads that depend on nothing but what is known, in threads: what each gave, in their order. Raises
-    the first error in that order.
-
-    They ask the workspace and never Airflow, whose channel to a task's supervisor threads may not share
-    before 3.3: what the connection says is known once it was used.
-    """
-    with ThreadPoolExecutor(len(reads)) as pool:
-        futures = [pool.submit(read) for read in reads]
-    failures = [future.exception() for future in futures if future.exception()]
-    for failure in failures[1:]:
-        log.warning("another read failed too: %s", failure)
-    return [future.result() for future in futures]
 
 
 def _run_key(row: LogRow) -> RunKey:

@@ -130,9 +130,7 @@ class Protocol(RuleBasedStateMachine):
         """At once, beside whoever else is under way, to the end or until it is killed. What may happen while
         its swap is under way is left out: see the test of replays beside retries."""
         replay = PersonReplays(self.world, last_try=True)
-        for _ in range(calls):
-            if not replay.ended:
-                replay.step(Fate.DONE)
+        _go(replay, calls)
         while not replay.ended:
             replay.step(fate)
         self._keep(replay)
@@ -213,6 +211,14 @@ def mapped(*rows: dict[str, Any]) -> World:
     return world
 
 
+def _go(operator: Operator, calls: int) -> bool:
+    """Let an operator make so many calls; whether it has come to its end."""
+    for _ in range(calls):
+        if not operator.ended:
+            operator.step(Fate.DONE)
+    return operator.ended
+
+
 def test_the_world_itself_works() -> None:
     world = mapped({"directory": "/in/a", "workflow_name": "load", "active_ind": "Y"})
     finish(world)
@@ -244,10 +250,7 @@ def test_every_call_may_end_in_every_way(fate: Fate, at_once: Any) -> None:
     while True:
         world = mapped({"directory": "/in/a", "workflow_name": "load", "active_ind": "Y"})
         operator = Operator(world, last_try=False, at_once=at_once)
-        for _ in range(calls):
-            if not operator.ended:
-                operator.step(Fate.DONE)
-        if operator.ended:
+        if _go(operator, calls):
             break
         operator.step(fate)
         while not operator.ended:
@@ -256,14 +259,6 @@ def test_every_call_may_end_in_every_way(fate: Fate, at_once: Any) -> None:
         assert world.executed() == world.meant() and len(world.executed()) == 1
         calls += 1
     assert calls > 12, "the operator was never stopped"
-
-
-def _go(operator: Operator, calls: int) -> bool:
-    """Let an operator make so many calls; whether it has come to its end."""
-    for _ in range(calls):
-        if not operator.ended:
-            operator.step(Fate.DONE)
-    return operator.ended
 
 
 @pytest.mark.parametrize("at_once", ORDERS)
@@ -300,10 +295,7 @@ def test_every_call_of_the_mapped_form_may_end_in_every_way(fate: Fate, form: st
     while True:
         world = mapped({"directory": "/in/a", "workflow_name": "load", "active_ind": "Y"})
         operator = _begun(world, form)
-        for _ in range(calls):
-            if not operator.ended:
-                operator.step(Fate.DONE)
-        if operator.ended:
+        if _go(operator, calls):
             break
         operator.step(fate)
         while not operator.ended:
@@ -327,10 +319,7 @@ def test_every_call_of_a_retry_after_a_failed_run_may_end_in_every_way(fate: Fat
         (first,) = world.runs
         world.runs[first] = replace(world.runs[first], state="TERMINATED", result="FAILED")
         retry = WaitingTask(world, last_try=False, again=True)
-        for _ in range(calls):
-            if not retry.ended:
-                retry.step(Fate.DONE)
-        if retry.ended:
+        if _go(retry, calls):
             break
         retry.step(fate)
         while not retry.ended:
@@ -388,10 +377,7 @@ def test_a_retry_after_a_replay_that_was_killed_anywhere_starts_no_run_beside_it
     while True:
         world = failed(form)
         replay = PersonReplays(world, last_try=True)
-        for _ in range(calls):
-            if not replay.ended:
-                replay.step(Fate.DONE)
-        if replay.ended:
+        if _go(replay, calls):
             break
         replay.step(fate)
         if any(r.replay_of for r in world.trusted()):
@@ -415,10 +401,7 @@ def test_a_replay_beside_a_retry_that_are_stopped_anywhere_start_one_run(
         world = failed(form)
         retry, replay = RETRIES[form](world), PersonReplays(world, last_try=True)
         slow, quick = (retry, replay) if stopped == "the retry" else (replay, retry)
-        for _ in range(calls):
-            if not slow.ended:
-                slow.step(Fate.DONE)
-        if slow.ended:
+        if _go(slow, calls):
             break
         planned = any(r.replay_of for r in world.rows)
         swapping = slow is replay and slow.writes and planned and len(world.won) == 1
