@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -13,13 +12,14 @@ import pytest
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import ResourceAlreadyExists
 from databricks.sdk.service.catalog import VolumeType
-from demo.airflow import START_SECONDS, Airflow
+from demo.airflow import Airflow
 from demo.processes import Processes, until
 
 from databricks_file_arrivals.compat import EVENT_DRIVEN
 from local_workspace.testing import RunningWorkspace
-from tests.airflow_side import PRINCIPAL, Log, Signals, connection
+from tests.airflow_side import Log, Signals
 from tests.dags.ingest import deployed
+from tests.whole_airflow import whole_airflow
 
 pytestmark = pytest.mark.skipif(not EVENT_DRIVEN, reason="Airflow 2 has no event-driven scheduling")
 
@@ -27,7 +27,6 @@ DAGS = Path(__file__).parents[2] / "dags"
 DAG_ID = "file_arrivals_by_event"
 PATIENCE = 300.0
 SIGNALS = "/Volumes/main/ingest/signals"
-COMPONENTS = {"TRIGGERER__JOB_HEARTBEAT_SEC": "2", "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10"}
 
 
 @pytest.fixture(scope="module")
@@ -51,24 +50,11 @@ def signals(admin: Any, log: Log) -> Signals:
 def airflow(tmp_path_factory: pytest.TempPathFactory, databricks: RunningWorkspace) -> Iterator[Airflow]:
     """Airflow with the ready DAG, and with a copy of it of which a person lets ten run at a time: the same
     asset, and the same consumer."""
-    folder = tmp_path_factory.mktemp("event")
-    dags = folder / "dags"
-    dags.mkdir()
     text = (DAGS / f"{DAG_ID}.py").read_text()
-    (dags / "ready.py").write_text(text)
-    (dags / "ten.py").write_text(
-        text.replace(DAG_ID, "ten").replace("max_active_runs=1", "max_active_runs=10")
-    )
-    processes = Processes(folder)
-    settings = {f"AIRFLOW__{name}": value for name, value in COMPONENTS.items()}
-    made = Airflow(folder / "airflow", dags, processes, DAG_ID, settings)
-    try:
-        made.migrate()
-        made.start(json.loads(connection(databricks, databricks.token(PRINCIPAL))))
-        until(made.is_ready, "Airflow is ready", processes, seconds=START_SECONDS)
+    ten = text.replace(DAG_ID, "ten").replace("max_active_runs=1", "max_active_runs=10")
+    folder = tmp_path_factory.mktemp("event")
+    with whole_airflow(folder, {"ready.py": text, "ten.py": ten}, DAG_ID, databricks) as made:
         yield made
-    finally:
-        processes.end()
 
 
 @pytest.fixture
