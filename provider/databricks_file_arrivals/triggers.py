@@ -145,7 +145,10 @@ class FileArrivalTrigger(BaseTrigger):
             await line.close()
 
     async def _first_event(self, line: Line) -> TriggerEvent:
-        watch = ConsumerWatch.of(self.log_table, self.consumer, self.signal_volume, self.reconcile_every)
+        try:
+            watch = ConsumerWatch.of(self.log_table, self.consumer, self.signal_volume, self.reconcile_every)
+        except BadInput as error:  # rendered from a template; after a failed run nothing was looked at before
+            return _event("error", str(error))
         deadline = datetime.fromisoformat(self.deadline)
         failures = 0
         while True:
@@ -376,7 +379,8 @@ class RunsTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.cancel_on_kill = cancel_on_kill
         self._awaited = Awaited(self.run_ids, datetime.fromisoformat(since) if since else None)
-        self._failures = 0
+        self._failures = 0  # in a row
+        self._lasting = 0  # of them, in a row, those that will not pass
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path and the arguments that make this trigger again."""
@@ -420,8 +424,9 @@ class RunsTrigger(BaseTrigger):
                 await run_async(self._awaited.poll(), hook.a_call)
         except FileArrivalsError as error:
             self._failures += 1
+            self._lasting = 0 if error.retryable else self._lasting + 1
             return error
-        self._failures = 0
+        self._failures = self._lasting = 0
         return None
 
     def _event(self, failed: FileArrivalsError | None, deadline: datetime | None) -> TriggerEvent | None:
@@ -431,12 +436,13 @@ class RunsTrigger(BaseTrigger):
             missing = f"; deleted, or not to be seen any more: {listed(gone)}" if gone else ""
             return self._said("ended", f"{len(self.run_ids)} runs are over{missing}")
         going = f"{len(left)} of {len(self.run_ids)} runs have not ended, as far as is known: {listed(left)}"
-        if failed is not None and self._failures >= (_FAILED_POLLS if failed.retryable else _BELIEVED):
+        lasting = self._lasting >= _BELIEVED
+        if failed is not None and (lasting or self._failures >= _FAILED_POLLS):
             return self._said(
                 "error",
                 f"{failed}\n{going}. They go on by themselves. Once this is mended clear the task: it waits "
                 "for them again and starts none of them anew.",
-                retryable=failed.retryable,
+                retryable=not lasting,
             )
         if deadline is not None and datetime.now(timezone.utc) >= deadline:
             why = f" (the last poll failed: {failed})" if failed else ""

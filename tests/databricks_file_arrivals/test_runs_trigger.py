@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.triggers.base import TriggerEvent
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.jobs import RunLifeCycleState
 
 import databricks_file_arrivals.triggers as module
 from databricks_file_arrivals.compat import AirflowRuntimeError
+from databricks_file_arrivals.core.errors import BadInput, FileArrivalsError, WorkspaceUnavailable
 from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.triggers import RunsTrigger
 from local_workspace.testing import RunningWorkspace
@@ -188,6 +190,31 @@ def test_what_will_not_pass_ends_the_wait_with_what_to_do(
     assert said["state"] == "error" and not said["retryable"]
     assert what in said["message"] and "starts none of them anew" in said["message"]
     assert str(run_ids[1]) in said["message"]
+
+
+def test_what_will_not_pass_is_believed_when_it_is_seen_twice_in_a_row() -> None:
+    passing, lasting = WorkspaceUnavailable("no answer"), BadInput("the connection is not defined")
+
+    def said(*errors: FileArrivalsError) -> TriggerEvent | None:
+        made = trigger([1])
+        looks = iter(errors)
+
+        def fail(*given: Any) -> Any:
+            raise next(looks)
+
+        made._awaited.poll = fail  # type: ignore[method-assign]  # looks that fail
+        hook = FileArrivalsHook("any")
+        for error in errors:
+            assert asyncio.run(made._poll(hook)) is error
+        return made._event(errors[-1], None)
+
+    assert (
+        said(lasting) is None and said(passing, lasting) is None and said(lasting, passing, lasting) is None
+    )
+    told = said(passing, lasting, lasting)
+    assert told is not None and not told.payload["retryable"]
+    told = said(*[passing] * 9, lasting)
+    assert told is not None and told.payload["retryable"], "it may still be a connection that is coming back"
 
 
 def test_a_connection_that_is_mended_meanwhile_is_read_again(

@@ -124,6 +124,12 @@ def test_an_error_that_will_not_pass_fires_at_once(databricks: RunningWorkspace)
     assert event["state"] == "error" and "file-arrivals deploy" in event["message"]
 
 
+def test_what_a_template_made_wrong_is_said(databricks: RunningWorkspace) -> None:
+    """Where the run before has failed, the trigger is the first to look."""
+    (event,) = events(trigger("main.x.file_log", "default", signal_volume="/tmp/signals"))
+    assert event["state"] == "error" and "/tmp/signals" in event["message"]
+
+
 def test_an_error_that_may_pass_is_tried_again_before_it_fires(
     databricks: RunningWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +233,7 @@ def test_it_says_so_at_once_again_and_anew_after_a_claim(log: Log, monkeypatch: 
         row = log.ledger.consumer(consumer)
         assert row is not None
         log.ledger.swap(row, f"claim-{batch}", {**row.cursor, one: batch})
-        log.ledger.settle(consumer, row.epoch + 1, None, row.epoch + 1)
+        log.ledger.settle(consumer, row.epoch + 1, None, row.epoch + 1, row.now)
 
     first, second = Look({one: 0}), Look({one: 1})
     looks = stream(
