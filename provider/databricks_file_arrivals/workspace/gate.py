@@ -141,8 +141,11 @@ class Gate:
                 log.warning("the tables are asked, because the pointer %s is not used: %s", file, error)
             self._trouble = str(error)
             return False
-        self._trouble = ""
-        if found.epoch >= self.epoch:  # else it is older than what the tables said
+        old = f"it says epoch {found.epoch}, and the tables {self.epoch}" if found.epoch < self.epoch else ""
+        if old and old != self._trouble:
+            log.info("the pointer %s is old: %s. Is an operator at work, or can it not write it?", file, old)
+        self._trouble = old
+        if not old:
             self._known = found
         return True
 

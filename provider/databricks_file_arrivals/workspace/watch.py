@@ -100,7 +100,20 @@ class StreamWatch:
             f"WHERE {newer} GROUP BY stream_id"
         )
         rows = yield from select(self._names, warehouse_id, statement, bound)
+        if self._volume is not None and not self._trouble:
+            self._name_untold(self._volume, rows)
         self._newest |= {r["stream_id"]: r["batch_id"] for r in rows}
+
+    def _name_untold(self, volume: SignalVolume, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Name the batches that no pointer told of. A stream without any may be one that has ended."""
+        for row in rows:
+            told = self._newest.get(row["stream_id"])
+            log.log(
+                logging.INFO if told is None else logging.WARNING,
+                "batch %d of stream %s is logged and its pointer %s: can the stream job write to %s?",
+                *(row["batch_id"], row["stream_id"]),
+                *("is not there" if told is None else f"says {told}", volume.streams),
+            )
 
     def _consumers(self, warehouse_id: str) -> Exchange[dict[str, list[Mapping[str, Any]]]]:
         found: dict[str, list[Mapping[str, Any]]] = {}

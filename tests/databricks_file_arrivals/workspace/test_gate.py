@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -33,7 +34,7 @@ def test_it_opens_for_an_unclaimed_batch_and_stays_open(log: Log) -> None:
     row = log.ledger.consumer(consumer)
     assert row is not None
     log.ledger.swap(row, "claim", {**row.cursor, stream: 0})
-    log.ledger.settle(consumer, row.epoch + 1, None, row.epoch + 1)
+    log.ledger.settle(consumer, row.epoch + 1, None, row.epoch + 1, row.now)
     assert reason(log, consumer) == ""
     log.land({"/in/a": 1}, stream)
     assert "batch 1" in reason(log, consumer)
@@ -110,19 +111,26 @@ def test_what_is_to_be_looked_at_again_is_due_by_its_pointer(asked: Asked) -> No
     assert "looked at again" in asked.look({}) and asked.statements == 0
 
 
-def test_a_stale_pointer_costs_one_look(asked: Asked, log: Log) -> None:
+def test_a_stale_pointer_costs_one_look_and_is_named_once(
+    asked: Asked, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "databricks_file_arrivals.workspace.gate")
     stream = log.land({"/in/a": 1})
     asked.point()
     row = log.ledger.consumer(asked.consumer)
     assert row is not None
     log.ledger.swap(row, "claim", {**row.cursor, stream: 0})
-    log.ledger.settle(asked.consumer, row.epoch + 1, None, row.epoch + 1)
+    log.ledger.settle(asked.consumer, row.epoch + 1, None, row.epoch + 1, row.now)
     assert "batch 0" in asked.look({stream: 0}), "the pointer is old"
     assert asked.confirm({stream: 0}) == ""
     before = asked.statements
     assert asked.look({stream: 0}) == "" and asked.statements == before
     asked.point(epoch=0, cursor={})
     assert asked.look({stream: 0}) == "", "an older word does not undo what the tables said"
+    for _ in range(2):
+        assert "batch 1" in asked.look({stream: 1})
+    (line,) = [r.getMessage() for r in caplog.records]
+    assert "is old: it says epoch 0, and the tables 1" in line
 
 
 @pytest.mark.parametrize("trouble", ["lost", "torn", "of another consumer", "of another log"])

@@ -118,9 +118,10 @@ def test_the_log_is_named_in_any_case(log: Log, new_signals: Callable[[], Signal
     assert Watched(log, signals).look() == ({"a": 1}, 0, [LIST, READ])
 
 
-def test_a_lost_pointer_is_late_until_the_tables_are_asked(
-    log: Log, new_signals: Callable[[], Signals]
+def test_a_lost_pointer_is_late_until_the_tables_are_asked_and_named(
+    log: Log, new_signals: Callable[[], Signals], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "databricks_file_arrivals.workspace.watch")
     signals = new_signals()
     watched = Watched(log, signals, reconcile_every=60.0)
     stream = log.land({"/in/a": 1})
@@ -128,8 +129,12 @@ def test_a_lost_pointer_is_late_until_the_tables_are_asked(
     assert watched.look()[0] == {"other": 0}
     newest, reconciled, calls = watched.look(60)
     assert newest[stream] == 0 and reconciled == 1 and calls == [LIST, READ, SQL]
+    assert f"batch 0 of stream {stream} is logged and its pointer is not there" in caplog.text
     assert watched.look(30)[2] == [LIST]
+    log.land({"/in/a": 1}, stream)
     assert watched.look(60)[1] == 2
+    (line,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert line.startswith(f"batch 1 of stream {stream} is logged and its pointer says 0")
 
 
 @pytest.mark.parametrize(
