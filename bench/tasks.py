@@ -6,7 +6,7 @@ run several at once. The workspace is the local one, a real server on a socket, 
 grants; its SQL is real Spark on real Delta, which takes a good part of a second for a statement on a small
 machine.
 
-- One task: TriggerWorkflowsOperator, from arrivals to recorded runs, without a limit of starts a second.
+- One task: TriggerWorkflowsOperator, from arrivals to recorded runs, at the default of 15 starts a second.
 - Mapped: PlanRequestsOperator, then RunWorkflowOperator for each request: each reads its row, starts its run,
   and records it, in two statements.
 - Stock: DatabricksRunNowOperator, mapped over the names with a token each, all else as it comes. It neither

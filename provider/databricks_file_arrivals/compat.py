@@ -103,13 +103,16 @@ def failed_polls(context: Context) -> list[str]:
     return [p["message"] for p in payloads if isinstance(p, dict) and p.get("state") == "error"]
 
 
+_CLOCKS_APART = timedelta(hours=1)  # Airflow's and the warehouse's, at most
+
+
 def run_began(context: Context) -> datetime:
-    """A time before which the DAG run of a task has done nothing. On 2.11 a DAG run has no `run_after`; and
-    everywhere its `start_date` is set anew when its tasks are cleared."""
+    """A time before which the DAG run of a task has done nothing, by the warehouse's clock too. On 2.11 a DAG
+    run has no `run_after`; and everywhere its `start_date` is set anew when its tasks are cleared."""
     run = context["dag_run"]
     found = (getattr(run, name, None) for name in ("run_after", "data_interval_end", "start_date"))
     times: list[datetime] = [time for time in found if time is not None]
-    return min(times)
+    return min(times) - _CLOCKS_APART
 
 
 _TRY = "try_number"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 
 from databricks_file_arrivals.compat import Stats
 from databricks_file_arrivals.core.notices import STATUSES, Kind
@@ -12,6 +13,7 @@ from databricks_file_arrivals.core.outcomes import LogRow, Status
 
 ARRIVALS = "file_arrivals.arrivals"
 LAG = "file_arrivals.lag"
+STREAM_LAG = "file_arrivals.stream_lag"
 STARTS = "file_arrivals.starts"
 COALESCED = "file_arrivals.coalesced"
 UNMAPPED = "file_arrivals.unmapped"
@@ -26,11 +28,12 @@ _COUNTED: Mapping[str, frozenset[Status]] = {
 }
 
 
-def record(rows: Iterable[LogRow], files: int, consumer: str) -> None:
+def record(rows: Iterable[LogRow], files: int, consumer: str, stream_lag: timedelta | None = None) -> None:
     """Tell what came of one operator's pass.
 
     :param rows: the outcomes
     :param files: how many files it claimed that no outcome had before
+    :param stream_lag: the longest time from the last change of one of them to its being logged
     """
     rows, tags = list(rows), {"consumer": consumer}
     counts = {name: sum(row.status in statuses for row in rows) for name, statuses in _COUNTED.items()}
@@ -39,10 +42,12 @@ def record(rows: Iterable[LogRow], files: int, consumer: str) -> None:
             Stats.incr(name, count, tags=tags)
     for milliseconds in lags(rows):
         Stats.timing(LAG, milliseconds, tags=tags)
+    if stream_lag is not None:
+        Stats.timing(STREAM_LAG, stream_lag.total_seconds() * 1000, tags=tags)
 
 
 def lags(rows: Iterable[LogRow]) -> list[float]:
-    """Milliseconds from the first arrival of each request to the acceptance of its first run."""
+    """Milliseconds from the logging of the first file of each request to the acceptance of its first run."""
     return [
         (row.job_trigger_time - row.first_arrival_at).total_seconds() * 1000
         for row in rows

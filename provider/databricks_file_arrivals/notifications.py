@@ -13,7 +13,15 @@ from typing import Any, TypeAlias
 from databricks_file_arrivals.compat import Context
 from databricks_file_arrivals.core.deployment import Sql
 from databricks_file_arrivals.core.errors import BadInput, FileArrivalsError
-from databricks_file_arrivals.core.notices import STATUSES, Kind, Notice, held_too_long, notice, of_kind
+from databricks_file_arrivals.core.notices import (
+    STATUSES,
+    Kind,
+    Notice,
+    held_too_long,
+    next_held_too_long,
+    notice,
+    of_kind,
+)
 from databricks_file_arrivals.core.outcomes import LogRow, latest
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.workspace.notices import Task, told_before, written_by
@@ -22,6 +30,9 @@ log = logging.getLogger(__name__)
 
 Notifier: TypeAlias = "Callable[[Context], Any]"
 """A notifier of Airflow's, or any callable that takes the task's context."""
+
+HELD_TOO_LONG = timedelta(hours=6)
+"""The default; `max_wait_seconds` ends a hold after a day, unless its rule says otherwise."""
 
 VARIABLE = "file_arrivals"
 """Under which name templates and callables find what is told."""
@@ -49,7 +60,7 @@ class Notifications:
 
     notifiers: Mapping[Kind, tuple[Notifier, ...]] = field(default_factory=dict)
     every: timedelta = timedelta(days=1)
-    held_too_long: timedelta = timedelta(days=1)
+    held_too_long: timedelta = HELD_TOO_LONG
 
     @classmethod
     def of(
@@ -60,6 +71,12 @@ class Notifications:
         if every <= timedelta() or held < timedelta():
             raise BadInput(f"notify_every is {every} and held_too_long {held}: write times above zero.")
         return cls(found, every, held)
+
+    def next_hold(self, holds: Sequence[LogRow], now: datetime) -> datetime | None:
+        """When the next of these holds is to be told of, after `now`; None when nobody is told of holds."""
+        if Kind.HELD_TOO_LONG not in self.notifiers:
+            return None
+        return next_held_too_long(holds, self.held_too_long, self.every, now)
 
     def tell(self, context: Context, sql: Sql, names: Names, found: Pass) -> list[Notice]:
         """Tell what is to be told of a pass: the notices that were told.
@@ -86,7 +103,7 @@ class Notifications:
         statuses = {s for kind in self.notifiers for s in STATUSES.get(kind, ())}
         rows = list(found.rows)
         if task.try_number > 1 and statuses:
-            written = written_by(sql, names, found.consumer, task, found.now - self.every)
+            written = written_by(sql, names, found.consumer, task, statuses, found.now - self.every)
             rows = list(latest([*written, *rows]).values())
         rows = [row for row in rows if row.status in statuses]
         told = told_before(sql, names, found.consumer, rows, task, found.now - self.every) if rows else {}

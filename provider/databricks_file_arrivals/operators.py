@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any, ClassVar
 
 from databricks_file_arrivals.compat import Context, conf, run_began
@@ -16,11 +15,10 @@ from databricks_file_arrivals.links import DatabricksJobLink, DatabricksRunLink,
 from databricks_file_arrivals.tasks import ClaimingOperator, RequestsOperator, WaitingOperator, fail_at_end
 from databricks_file_arrivals.workspace.awaiting import Standing
 from databricks_file_arrivals.workspace.jobs import JobsApi
-from databricks_file_arrivals.workspace.ledger import Ledger, Requested
+from databricks_file_arrivals.workspace.ledger import TASK, Ledger, Requested
 from databricks_file_arrivals.workspace.requests import OneRequest
 from databricks_file_arrivals.workspace.starts import Report
 
-_CLOCKS_APART = timedelta(hours=1)  # Airflow's and the warehouse's, at most
 _MAX_MAP_LENGTH = 1_024  # Airflow's own default
 
 
@@ -91,8 +89,8 @@ class TriggerWorkflowsOperator(ClaimingOperator, WaitingOperator):
         return JobsApi(hook, self.connections, self._rate)
 
     def _requested(self, ledger: Ledger, context: Context) -> Requested:
-        task = {key: value for key, value in self._stamp(context).items() if key != "try_number"}
-        return ledger.of_task(self.consumer, task, run_began(context) - _CLOCKS_APART)
+        stamp = self._stamp(context)
+        return ledger.of_task(self.consumer, {key: stamp[key] for key in TASK}, run_began(context))
 
     def _result(self, report: Report) -> dict[str, Any]:
         of_the_plan = ("mapping_problems",)  # it may be another process that planned

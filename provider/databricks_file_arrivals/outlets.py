@@ -26,6 +26,11 @@ def arrived_in(log_table: str, directory: str) -> Asset:
     return Asset(uri=asset_uri(log_table, directory))
 
 
+def aliases_among(outlets: Iterable[object]) -> list[AssetAlias]:
+    """To which of them events are added."""
+    return [outlet for outlet in outlets if isinstance(outlet, AssetAlias)]
+
+
 def announce(
     context: Context,
     outlets: Iterable[object],
@@ -39,7 +44,7 @@ def announce(
 
     Airflow registers them when the task succeeds.
     """
-    aliases = [outlet for outlet in outlets if isinstance(outlet, AssetAlias)]
+    aliases = aliases_among(outlets)
     events = asset_events(rows, awaited=awaited) if aliases else []
     most = int(number(MOST_ASSET_EVENTS)) if events else 0
     for directory, extra in events[:most]:

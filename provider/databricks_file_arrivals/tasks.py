@@ -136,6 +136,7 @@ class ClaimingOperator(RequestsOperator):
             max_requests=self.max_requests,
             dry_run=self.only_plan,
             hand_out=hand_out,
+            tell_of_holds=self.notifications.next_hold,
         )
         jobs = JobsApi(hook, *paced)
         claimer = Claimer(Ledger(hook, names), ArrivalLog(hook, names), jobs, options)
@@ -183,6 +184,7 @@ class WaitingOperator(ResumesItsTry, RequestsOperator):
         All of it is read from the log and from the Jobs API; the trigger only says when to look.
         """
         if event["state"] == "error":
+            self._recall(context)
             raise (AirflowException if event["retryable"] else AirflowFailException)(event["message"])
         over = event["state"] == "ended"
         with airflow_errors():
@@ -193,6 +195,16 @@ class WaitingOperator(ResumesItsTry, RequestsOperator):
         self.tell_ends(context, standing.rows)
         _fail_unless_succeeded(standing, "" if over else event["message"])
         return self._result(awaited.report)
+
+    def _recall(self, context: Context) -> None:
+        """Know again what was started, for the lineage of a task that is about to fail."""
+        try:
+            with airflow_errors():
+                rows = self._awaited(context).standing().rows
+        except AirflowException as error:
+            self.log.warning("the lineage of this task names no runs: %s", error)
+        else:
+            self._lineage_of(rows)
 
     def _wait(self, context: Context, standing: Standing, report: Report) -> dict[str, Any]:
         """Go on when the runs have ended."""

@@ -9,17 +9,20 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from databricks_file_arrivals.compat import BaseOperator, BaseOperatorLink, Context
+from databricks_file_arrivals.compat import BaseOperator, BaseOperatorLink, Context, run_began
+from databricks_file_arrivals.core.asset_events import ARRIVED
+from databricks_file_arrivals.core.errors import FileArrivalsError
 from databricks_file_arrivals.core.lines import TROUBLE, by_status, grouped, line, summary
 from databricks_file_arrivals.core.notices import Kind
-from databricks_file_arrivals.core.outcomes import LogRow
+from databricks_file_arrivals.core.outcomes import LogRow, latest
 from databricks_file_arrivals.core.tables import Names
 from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.lineage import Lineage
 from databricks_file_arrivals.links import TriggerLogLink, link_log
 from databricks_file_arrivals.metrics import record
-from databricks_file_arrivals.notifications import Notifications, Notifier, Pass
-from databricks_file_arrivals.outlets import announce
+from databricks_file_arrivals.notifications import HELD_TOO_LONG, Notifications, Notifier, Pass
+from databricks_file_arrivals.outlets import aliases_among, announce
+from databricks_file_arrivals.workspace.notices import Task, written_by
 from databricks_file_arrivals.workspace.starts import Report
 
 if TYPE_CHECKING:
@@ -35,7 +38,8 @@ class TellingOperator(BaseOperator):
     :param on_overdue: the same, for directories in which nothing arrived in time
     :param on_held_too_long: the same, for files that have been held for `held_too_long`
     :param notify_every: how often one directory is told of at most, for each of these
-    :param held_too_long: how long after their first arrival files are held too long
+    :param held_too_long: how long after their first arrival files are held too long; an operator runs for it
+        though nothing arrives
     """
 
     operator_extra_links: Collection[BaseOperatorLink] = (TriggerLogLink(),)
@@ -51,7 +55,7 @@ class TellingOperator(BaseOperator):
         on_overdue: Notifier | Sequence[Notifier] | None = None,
         on_held_too_long: Notifier | Sequence[Notifier] | None = None,
         notify_every: timedelta = timedelta(days=1),
-        held_too_long: timedelta = timedelta(days=1),
+        held_too_long: timedelta = HELD_TOO_LONG,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -92,12 +96,32 @@ class TellingOperator(BaseOperator):
         self.log.info("%s", summary(counts, report.files, report.epoch))
         consumer = report.outcomes[0].consumer if report.outcomes else self.consumer
         if consumer == self.consumer:  # a dry run has another
-            announce(context, self.outlets, self.log_table, report.outcomes)
+            rows = self._of_all_tries(context, hook, names, report.outcomes, given)
+            announce(context, self.outlets, self.log_table, rows)
         if news:
-            record(report.outcomes, report.arrived, consumer)
+            record(report.outcomes, report.arrived, consumer, report.stream_lag)
         if news and report.now is not None:
             found = Pass(consumer, report.outcomes, report.holds, report.looked, report.now, given)
             self.notifications.tell(context, hook, names, found)
+
+    def _of_all_tries(
+        self,
+        context: Context,
+        hook: FileArrivalsHook,
+        names: Names,
+        rows: Sequence[LogRow],
+        given: Collection[str] | None,
+    ) -> Sequence[LogRow]:
+        """The outcomes with those of the tries before: Airflow registers no event of a try that failed."""
+        task = Task.of(context["ti"], given)
+        if task.try_number == 1 or not aliases_among(self.outlets):
+            return rows
+        try:
+            written = written_by(hook, names, self.consumer, task, ARRIVED, run_began(context))
+        except FileArrivalsError:
+            self.log.exception("asset events of what the tries before have started are lost")
+            return rows
+        return list(latest(row for row in (*written, *rows) if row.status in ARRIVED).values())
 
     def tell_ends(self, context: Context, rows: Sequence[LogRow]) -> None:
         """Tell how runs ended that the task waited for. Events of before it waited are not kept by
@@ -110,6 +134,9 @@ class TellingOperator(BaseOperator):
             level = logging.WARNING if status in TROUBLE else logging.INFO
             for text in grouped(f"{status}: {len(found):,}", [line(row) for row in found]):
                 self.log.log(level, "%s", text)
+        self._lineage_of(rows)
+
+    def _lineage_of(self, rows: Sequence[LogRow]) -> None:
         if self._lineage is not None:
             self._lineage.rows = rows
 

@@ -14,6 +14,7 @@ from airflow.triggers.base import TriggerEvent
 from databricks.sdk import WorkspaceClient
 
 import databricks_file_arrivals.triggers as triggers
+from databricks_file_arrivals.tasks import WaitingOperator
 from databricks_file_arrivals.triggers import RunsTrigger
 from tests import airflow_versions
 from tests.airflow_side import Log, fails_when_there_is
@@ -114,6 +115,36 @@ def test_each_mapped_task_waits_for_its_run_and_its_retry_runs_it_again(
     log, tasks = run_dag(MAPPED, "alpha", flaky)
     assert [(task.state, task.try_number) for task in tasks] == [("success", 1), ("success", 2)]
     assert [row[:3] for row in history(log) if row[0] == "flaky"] == [row[:3] for row in FLAKY]
+
+
+@pytest.mark.parametrize("form", [ONE_TASK, MAPPED], ids=["one task", "mapped"])
+def test_the_lineage_of_a_wait_that_failed_names_its_runs(
+    run_dag: Callable[..., tuple[Log, list[Any]]],
+    jobs: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+) -> None:
+    resumed: list[WaitingOperator] = []
+    resume = WaitingOperator.resume
+
+    def resuming(self: WaitingOperator, *given: Any, **more: Any) -> Any:
+        resumed.append(self)
+        return resume(self, *given, **more)
+
+    def broken(self: RunsTrigger, *given: Any) -> TriggerEvent:
+        return self._said("error", "the runs cannot be looked at", retryable=False)
+
+    monkeypatch.setattr(WaitingOperator, "resume", resuming)
+    monkeypatch.setattr(RunsTrigger, "_event", broken)
+    log, (task,) = run_dag(form, "alpha")
+    assert task.state == "failed"
+    (operator,) = resumed
+    assert operator._lineage is not None
+    (row,) = operator._lineage.rows
+    (started,) = log.hook.query(
+        f"SELECT started_run_id AS id FROM {log.names.log.sql} WHERE status = 'TRIGGERED'"
+    )
+    assert (row.directory, row.started_run_id) == ("/in/0", started["id"])
 
 
 @pytest.mark.parametrize("form", [ONE_TASK, MAPPED], ids=["one task", "mapped"])

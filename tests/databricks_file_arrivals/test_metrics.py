@@ -49,10 +49,10 @@ def test_each_number_has_its_name(server: socket.socket) -> None:
         row(Status.INACTIVE),
         row(Status.ERROR),
     ]
-    metrics.record(outcomes, 12, "default")
+    metrics.record(outcomes, 12, "default", timedelta(seconds=7))
     with metrics.poll_time("main.ingest.file_log"):
         pass
-    told = [server.recv(1024).decode() for _ in range(7)]
+    told = [server.recv(1024).decode() for _ in range(8)]
     assert told.pop().startswith("airflow.file_arrivals.poll_time:0.")
     assert told == [
         "airflow.file_arrivals.arrivals:12|c",
@@ -61,6 +61,7 @@ def test_each_number_has_its_name(server: socket.socket) -> None:
         "airflow.file_arrivals.unmapped:2|c",
         "airflow.file_arrivals.errors:1|c",
         "airflow.file_arrivals.lag:2500.000000|ms",
+        "airflow.file_arrivals.stream_lag:7000.000000|ms",
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +12,15 @@ from airflow import DAG
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.jobs import JobSettings
 
-from databricks_file_arrivals.compat import AirflowException
-from databricks_file_arrivals.operators import RunWorkflowOperator, TriggerWorkflowsOperator
+from databricks_file_arrivals import operators, telling
+from databricks_file_arrivals.compat import AirflowException, BaseOperator
+from databricks_file_arrivals.core.outcomes import LogRow
+from databricks_file_arrivals.operators import (
+    PlanRequestsOperator,
+    RunWorkflowOperator,
+    TriggerWorkflowsOperator,
+)
+from databricks_file_arrivals.sensors import FileArrivalSensor
 from databricks_file_arrivals.workspace.starts import Report
 from tests.airflow_side import Log
 from tests.airflow_versions import load_dag, run_dag
@@ -32,6 +39,8 @@ with DAG({dag_id!r}, schedule=None, start_date=datetime(2026, 1, 1), default_arg
 PLAN = '    plan = PlanRequestsOperator(task_id="plan", workflow_mapping_table=MAPPING{more})\n'
 RUN = '    RunWorkflowOperator.partial(task_id="run", retries={retries}).expand(request={requests})\n'
 TRIGGER = '    TriggerWorkflowsOperator(task_id="trigger", workflow_mapping_table=MAPPING, **{arguments!r})\n'
+
+TABLES: dict[str, Any] = {"log_table": "main.a.log", "workflow_mapping_table": "main.a.mapping"}
 
 
 def run_tasks(log: Log, name: str, tasks: str) -> Any:
@@ -59,6 +68,29 @@ def trigger_task(
         return log, ended.get_task_instance("trigger")
 
     return run
+
+
+def test_the_asset_events_of_a_try_that_failed_are_told_by_the_next(
+    trigger_task: Callable[..., tuple[Log, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[tuple[str | None, str]]] = []
+
+    def announced(context: Any, outlets: Any, log_table: str, rows: Iterable[LogRow]) -> None:
+        told.append(sorted((row.directory, row.status.value) for row in rows))
+
+    def fails_once(report: Report) -> None:
+        if len(told) == 1:
+            raise AirflowException("after all was done")
+
+    monkeypatch.setattr(telling, "announce", announced)
+    monkeypatch.setattr(telling, "aliases_among", lambda outlets: ["an alias"])
+    monkeypatch.setattr(operators, "fail_at_end", fails_once)
+    files = {"/in/a": 1, "/in/z": 1, "/in/b": 1}
+    _, task = trigger_task(("/in/a", "alpha", "Y"), ("/in/b", "nobody's", "Y"), files=files, retry_delay=0)
+    assert task.state == "success" and task.try_number == 2
+    first, second = told
+    assert first == [("/in/a", "TRIGGERED"), ("/in/b", "NO_SUCH_WORKFLOW"), ("/in/z", "UNMAPPED")]
+    assert [each for each in second if each[1] != "SUCCEEDED"] == first[:2]
 
 
 def test_a_dry_run_starts_nothing_and_takes_nothing_from_the_real_consumer(
@@ -127,8 +159,7 @@ def test_a_start_that_may_pass_is_tried_again_before_the_others_are_waited_for(
     report = Report(unavailable=["alpha for /in/a: no answer"])
     monkeypatch.setattr(TriggerWorkflowsOperator, "start", lambda *given: report)
     monkeypatch.setattr(TriggerWorkflowsOperator, "_awaited", awaited)
-    tables: dict[str, Any] = {"log_table": "main.a.log", "workflow_mapping_table": "main.a.mapping"}
-    operator = TriggerWorkflowsOperator(task_id="trigger", wait_for_completion=True, **tables)
+    operator = TriggerWorkflowsOperator(task_id="trigger", wait_for_completion=True, **TABLES)
     context: Any = {"ti": SimpleNamespace(try_number=try_number, max_tries=3)}
     with pytest.raises(Waits if waits else AirflowException):
         operator.execute(context)
@@ -136,6 +167,41 @@ def test_a_start_that_may_pass_is_tried_again_before_the_others_are_waited_for(
 
 class Waits(Exception):
     """Raised when an operator begins to wait."""
+
+
+@pytest.mark.parametrize(
+    ("given", "configured", "most"),
+    [({}, None, 1024), ({"max_requests": 5}, None, 5), ({}, "3", 3), ({"max_requests": 0}, None, 1)],
+)
+def test_no_more_is_handed_out_than_airflow_maps_a_task_over(
+    given: dict[str, int], configured: str | None, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def claim(self: PlanRequestsOperator, context: Any, hand_out: int) -> None:
+        asked.append(hand_out)
+
+    monkeypatch.setattr(PlanRequestsOperator, "_claim", claim)
+    if configured is not None:
+        monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", configured)
+    PlanRequestsOperator(task_id="plan", **TABLES, **given).plan({})
+    assert asked == [most]
+
+
+OF_ALL = {"log_table", "consumer", "databricks_conn_id", "warehouse_id"}
+
+
+@pytest.mark.parametrize(
+    ("operator", "more"),
+    [
+        (FileArrivalSensor, {"signal_volume"}),
+        (TriggerWorkflowsOperator, {"workflow_mapping_table", "signal_volume"}),
+        (PlanRequestsOperator, {"workflow_mapping_table", "signal_volume"}),
+        (RunWorkflowOperator, {"request"}),
+    ],
+)
+def test_names_and_ids_are_templates(operator: type[BaseOperator], more: set[str]) -> None:
+    assert set(operator.template_fields) == OF_ALL | more
 
 
 @pytest.mark.parametrize(

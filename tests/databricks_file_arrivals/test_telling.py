@@ -294,11 +294,13 @@ def test_people_are_told_once_and_by_each_notifier(seen: Seen) -> None:
 
 def test_airflows_stats_are_sent(seen: Seen) -> None:
     counted = [p.removeprefix("airflow.file_arrivals.") for p in seen.metrics if ".file_arrivals." in p]
-    assert [c for c in counted if not c.startswith("lag")] == [
+    assert [c for c in counted if "lag:" not in c] == [
         *("arrivals:8|c", "starts:2|c", "unmapped:1|c", "errors:1|c"),  # one task for all
         *("arrivals:8|c", "unmapped:1|c", "errors:1|c"),  # one that plans
         *("starts:1|c", "starts:1|c"),  # and one for each workflow
     ]
+    stream_lags = [c for c in counted if c.startswith("stream_lag")]
+    assert stream_lags == ["stream_lag:0.000000|ms"] * 2, "the log is written by hand, at once"
     lags = [float(c.removeprefix("lag:").removesuffix("|ms")) for c in counted if c.startswith("lag")]
     assert len(lags) == 4 and all(0 < lag < 600_000 for lag in lags)
 

@@ -79,6 +79,14 @@ def held_too_long(
     ]
 
 
+def next_held_too_long(
+    holds: Iterable[LogRow], limit: timedelta, every: timedelta, now: datetime
+) -> datetime | None:
+    """When the next of the holds is to be told of, if it is still there: after `now`."""
+    firsts = [hold.first_arrival_at + limit for hold in holds if hold.first_arrival_at is not None]
+    return min((first + _periods(first, every, now) * every for first in firsts), default=None)
+
+
 def _periods(first: datetime, every: timedelta, at: datetime) -> int:
     """How many times it was to be told by then."""
     return (at - first) // every + 1 if at >= first else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from databricks_file_arrivals.core.planning import Arrivals, Gap, Wanted
@@ -33,6 +34,8 @@ class Batch:
     stream_id: str
     batch_id: int
     directories: int
+    stream_lag: timedelta = timedelta()
+    """The longest time from the last change of a file to its being logged."""
 
 
 class ArrivalLog(LogTables):
@@ -42,12 +45,16 @@ class ArrivalLog(LogTables):
         """The batches after the cursor, of each stream in order."""
         newer, bound = newer_than(cursor)
         rows = self._query(
-            "SELECT stream_id, batch_id, count(DISTINCT directory) AS directories "
+            "SELECT stream_id, batch_id, count(DISTINCT directory) AS directories, "
+            "max(unix_millis(logged_at) - unix_millis(modified_at)) AS lag "
             f"FROM {self.names.arrivals.sql} WHERE {newer} "
             "GROUP BY stream_id, batch_id ORDER BY stream_id, batch_id",
             bound,
         )
-        return [Batch(r["stream_id"], r["batch_id"], r["directories"]) for r in rows]
+        return [
+            Batch(r["stream_id"], r["batch_id"], r["directories"], timedelta(milliseconds=r["lag"] or 0))
+            for r in rows
+        ]
 
     def arrivals(self, after: Mapping[str, int], up_to: Mapping[str, int]) -> list[Arrivals]:
         """The arrivals between two cursors, aggregated by parent directory where the data is.

@@ -179,7 +179,7 @@ class AwaitedRequests:
             left = [r for r in states if r.status in _NOT_STARTED]
             log.info("%d runs are known to have failed, %d are left to start", len(attempts), len(left))
             leave = not self._options.last_try
-            self._know(starts.start([*left, *attempts], self._found.rows, leave=leave))
+            self._know(starts.start_alone([*left, *attempts], self._found.rows, leave=leave))
         return self.standing()
 
     def look(self, *, over: bool) -> Standing:

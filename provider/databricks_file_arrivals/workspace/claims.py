@@ -70,6 +70,8 @@ class Options:
     stamp: Mapping[str, Any] = field(default_factory=dict)
     lineage: Mapping[str, str] = field(default_factory=dict)
     """What jobs are told of who started them, where they declare it."""
+    tell_of_holds: Callable[[Sequence[LogRow], datetime], datetime | None] = lambda holds, now: None
+    """When the next of these holds is to be told of, after now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ class Claimer:
     def _pass(self, row: Consumer, starts: Starts, open_rows: list[LogRow], batches: Sequence[Batch]) -> bool:
         """Look after what was started, plan, and claim what came of it. False: another operator took the
         epoch."""
+        waiting = batches
         up_to = capped(batches, self._options.max_directories)
         # Holds are read after the last claim was seen to be finished, because its own count only then; the
         # mapping after the batches, so that a rule counts that was there before they were.
@@ -241,7 +244,7 @@ class Claimer:
         )
         with large():
             planner = _Planner(
-                self._ledger, self._arrival_log, self._starter, mapping, self._now(), queued, handed
+                self._ledger, self._arrival_log, self._starter, mapping, self._now(), queued, handed, waiting
             )
             planned = planner.plan(claim, arrivals, holds, up_to)
             while self._too_many(planned, starts.room) and (less := _halved(batches, planned.up_to)):
@@ -251,7 +254,11 @@ class Claimer:
         if not batches and not planned.rows:
             self._settle(row.epoch, row.cursor, starts, planned, open_rows)
             return True
-        return self.claim(row, starts, planned, open_rows)
+        if not self.claim(row, starts, planned, open_rows):
+            return False
+        taken = (b for b in waiting if b.batch_id <= planned.up_to.get(b.stream_id, -1))
+        self.report.stream_lag = max((b.stream_lag for b in taken), default=None)
+        return True
 
     def _too_many(self, planned: Planned, room: int | None) -> bool:
         most = self._options.max_requests
@@ -271,12 +278,16 @@ class Claimer:
     ) -> None:
         """Tell who waits when to look again though nothing arrives."""
         left = starts.left(open_rows)
-        due = [t for t in (planned.next_due, left.next_due) if t is not None]
+        # What is due by then is told of by this pass; the next one begins there.
+        looked = self.report.now
+        assert looked is not None, "the consumer's row tells the time"
+        told_at = self._options.tell_of_holds(planned.held, looked)
+        due = [t for t in (planned.next_due, left.next_due, told_at) if t is not None]
         epochs = [hold.epoch for hold in planned.held]
         epochs += [left.open_from] if left.open_from is not None else []
         self.report.holds = list(planned.held)
         look_at = min(due, default=None)
-        self._ledger.settle(self._options.consumer, epoch, look_at, min(epochs, default=epoch))
+        self._ledger.settle(self._options.consumer, epoch, look_at, min(epochs, default=epoch), looked)
         self._point(epoch, cursor, look_at)
 
     def _count(self, rows: Iterable[LogRow]) -> None:
@@ -352,6 +363,7 @@ class _Planner:
         as_of: datetime,
         queued: Mapping[RunKey, datetime],
         handed: Mapping[RunKey, datetime],
+        waiting: Sequence[Batch],
     ) -> None:
         self._ledger = ledger
         self._arrival_log = arrival_log
@@ -359,6 +371,7 @@ class _Planner:
         self._as_of = as_of
         self._queued = queued
         self._handed = handed
+        self._waiting = waiting
         self._mapping = mapping
         for problem in mapping.problems:
             log.warning("mapping table: %s", problem)
@@ -377,7 +390,9 @@ class _Planner:
         decisions = self._decide(claim, routes, holds)
         names = workflows(decisions)
         rows = plan(claim, decisions, self._starter.jobs_named(names) if names else {})
-        silent, silence_due = self._overdue(claim, routes)
+        # Of what is logged and not read yet nobody knows which directories it came to.
+        behind = any(batch.batch_id > up_to.get(batch.stream_id, -1) for batch in self._waiting)
+        silent, silence_due = ((), None) if behind else self._overdue(claim, routes)
         due = [t for t in (next_due(decisions), silence_due) if t is not None]
         held = kept(decisions) + tuple(row for row in rows if row.status is Status.HELD)
         return Planned(claim, rows + silent, up_to, min(due, default=None), held)

@@ -60,7 +60,7 @@ VALUES (n.consumer, n.epoch, from_json(:cursor, 'MAP<STRING,BIGINT>'), 0, curren
     def raise_epoch(self, consumer: str, epoch: int, to: int) -> None:
         """Let the epochs go on from a higher one, unless another claim was won since."""
         self._query(
-            f"UPDATE {self.names.consumers.sql} SET epoch = :to, updated_at = current_timestamp() "
+            f"UPDATE {self.names.consumers.sql} SET epoch = :to "
             "WHERE consumer = :consumer AND epoch = :epoch AND :to > epoch",
             {"consumer": consumer, "epoch": epoch, "to": to},
         )

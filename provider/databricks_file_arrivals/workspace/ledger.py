@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -34,6 +34,12 @@ ENDED = (Status.NOT_RUN, Status.FAILED, Status.SUCCEEDED)
 TAKEN_ON = (Status.PLANNED, Status.TRIGGERED, Status.ERROR)
 """What a task writes of the requests that it has to do with: it planned them, started them, or tried to."""
 
+TASK = ("dag_id", "dag_run_id", "task_id")
+"""What a task of a DAG run is known by in its rows, whichever try wrote them."""
+
+_SEEN_LATE = timedelta(minutes=10)
+"""Rows have the time at which their statement began, and are seen when it has ended: this much later."""
+
 _PAGE = 500  # rows of one read; each may name many directories
 _STATUSES = frozenset(status.value for status in Status)  # rows of another status are of a newer version
 
@@ -53,7 +59,12 @@ class Consumer:
     now: datetime
     """That clock."""
     updated_at: datetime | None = None
-    """When it was claimed or settled last."""
+    """The time at which the last look at all that is open began."""
+
+    @property
+    def seen_up_to(self) -> datetime:
+        """Rows that were recorded before this the last look has seen."""
+        return (self.updated_at or self.now) - _SEEN_LATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +126,8 @@ class Ledger(LogTables):
         """What is open: of the requests since `open_from` all rows of those that failed or are in a later
         attempt, the TRIGGERED rows of those that are not known to have ended, and the PLANNED rows of those
         that are left over: planned by a claim that is closed, and not started. Of the current claim its
-        CLAIMED row, or all rows while it has none.
+        CLAIMED row, or all rows while it has none. And of older requests the later attempts that tasks which
+        wait for their runs have made since the last look.
 
         They are read in pages: a result may not be larger than an inline one can be.
         """
@@ -125,7 +137,8 @@ class Ledger(LogTables):
     bool_or(status IN ({_quoted(ENDED)})) OVER request AS has_ended,
     bool_or(status <> '{Status.PLANNED}') OVER request AS has_begun,
     bool_or(status = '{Status.CLAIMED}') OVER (PARTITION BY claim_id) AS is_closed
-  FROM {self.names.log.sql} WHERE consumer = :consumer AND epoch >= :open_from
+  FROM {self.names.log.sql} WHERE consumer = :consumer
+    AND (epoch >= :open_from OR (attempt > 1 AND recorded_at >= :since))
   WINDOW request AS (PARTITION BY trigger_id)
 ) WHERE attempt > 1 OR has_failed
   OR (status = '{Status.TRIGGERED}' AND NOT has_ended)
@@ -135,6 +148,7 @@ class Ledger(LogTables):
             "consumer": row.consumer,
             "open_from": min(row.open_from, row.epoch),
             "claim_id": row.claim_id or "",
+            "since": row.seen_up_to,
         }
         return self._log_rows(wanted, bound)
 
@@ -232,17 +246,32 @@ WHERE consumer = :consumer AND recorded_at > :since
         ids = {each: row.trigger_id or "" for row in requests for each in trigger_ids(row)}
         return frozenset(ids[each] for each in self._replays(consumer, sorted(ids))) if ids else frozenset()
 
-    def _replays(self, consumer: str, ids: Sequence[str]) -> Collection[str]:
-        """Those of the trigger_ids that rows which count are a replay of: rows of claims that have a CLAIMED
-        row, and of the current claim, whose runs may be starting right now."""
-        log = self.names.log.sql
+    def replays_by(self, consumer: str, task: Mapping[str, str]) -> frozenset[str]:
+        """The trigger_ids of what a task of a DAG run has replayed in claims that count, in whatever try, and
+        of the requests that it has made for that. `task` has its dag_id, dag_run_id and task_id."""
         rows = self._query(
-            f"""SELECT DISTINCT r.replay_of FROM {log} r LEFT SEMI JOIN (
-  SELECT claim_id FROM {log} WHERE consumer = :consumer AND status = '{Status.CLAIMED}'
-  UNION SELECT claim_id FROM {self.names.consumers.sql} WHERE consumer = :consumer
-) won ON r.claim_id = won.claim_id
-WHERE r.consumer = :consumer AND r.epoch >= :first
-  AND array_contains(from_json(:ids, 'ARRAY<STRING>'), r.replay_of)""",
+            f"SELECT DISTINCT trigger_id, replay_of FROM {self.names.log.sql} WHERE {self._counts} "
+            "AND replay_of IS NOT NULL AND dag_id = :dag_id AND dag_run_id = :dag_run_id "
+            "AND task_id = :task_id",
+            {**task, "consumer": consumer},
+        )
+        return frozenset(row[key] for row in rows for key in ("trigger_id", "replay_of"))
+
+    @property
+    def _counts(self) -> str:
+        """The condition for a consumer's rows that count: of claims that have a CLAIMED row, and of the
+        current claim, whose runs may be starting right now."""
+        return (
+            f"consumer = :consumer AND claim_id IN (SELECT claim_id FROM {self.names.log.sql} "
+            f"WHERE consumer = :consumer AND status = '{Status.CLAIMED}' "
+            f"UNION SELECT claim_id FROM {self.names.consumers.sql} WHERE consumer = :consumer)"
+        )
+
+    def _replays(self, consumer: str, ids: Sequence[str]) -> Collection[str]:
+        """Those of the trigger_ids that rows which count are a replay of."""
+        rows = self._query(
+            f"SELECT DISTINCT replay_of FROM {self.names.log.sql} WHERE {self._counts} AND epoch >= :first "
+            "AND array_contains(from_json(:ids, 'ARRAY<STRING>'), replay_of)",
             {
                 "consumer": consumer,
                 "ids": json.dumps(ids),
@@ -303,8 +332,8 @@ WHERE r.consumer = :consumer AND r.epoch >= :first
         """Try once to take the next epoch. True: it was taken. False: the row itself can tell; read it."""
         changed = self._query(
             f"UPDATE {self.names.consumers.sql} SET epoch = :next, claim_id = :claim_id, "
-            "cursor = from_json(:cursor, 'MAP<STRING,BIGINT>'), next_due = current_timestamp(), "
-            "updated_at = current_timestamp() WHERE consumer = :consumer AND epoch = :epoch",
+            "cursor = from_json(:cursor, 'MAP<STRING,BIGINT>'), next_due = current_timestamp() "
+            "WHERE consumer = :consumer AND epoch = :epoch",
             {
                 "next": row.epoch + 1,
                 "claim_id": claim_id,
@@ -315,20 +344,35 @@ WHERE r.consumer = :consumer AND r.epoch >= :first
         )
         return len(changed) == 1 and changed[0].get("num_affected_rows") == 1
 
-    def settle(self, consumer: str, epoch: int, next_due: datetime | None, open_from: int) -> None:
-        """Set when to look again and from where, unless another claim has been won since."""
+    def settle(
+        self, consumer: str, epoch: int, next_due: datetime | None, open_from: int, at: datetime
+    ) -> None:
+        """Set when to look again and from where, unless another claim has been won since; `at` is when this
+        look began."""
         statement, parameters = (
             f"UPDATE {self.names.consumers.sql} SET next_due = CAST(:next_due AS TIMESTAMP), "
-            "open_from = :open_from, updated_at = current_timestamp() "
+            "open_from = :open_from, updated_at = CAST(:at AS TIMESTAMP) "
             "WHERE consumer = :consumer AND epoch = :epoch",
             {
                 "next_due": next_due.isoformat() if next_due else None,
                 "open_from": open_from,
+                "at": at.isoformat(),
                 "consumer": consumer,
                 "epoch": epoch,
             },
         )
         _repeated(lambda: self._query(statement, parameters))
+
+    def look_by(self, consumer: str, due: datetime) -> None:
+        """Let an operator look at what is open at `due` or earlier. One that is looking now may set a later
+        time: then it is seen with what arrives next."""
+        _repeated(
+            lambda: self._query(
+                f"UPDATE {self.names.consumers.sql} SET next_due = least(next_due, CAST(:due AS TIMESTAMP)) "
+                "WHERE consumer = :consumer",
+                {"due": due.isoformat(), "consumer": consumer},
+            )
+        )
 
 
 def ask_consumers(names: Names) -> tuple[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What the ledger says about who was told what: rows of the period before."""
+"""What the ledger says about who was told what, and by which task: rows of some time before."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def told_before(
 FROM {log} l LEFT SEMI JOIN (
   SELECT claim_id FROM {log} WHERE consumer = :consumer AND status = '{Status.CLAIMED}'
 ) won ON l.claim_id = won.claim_id
-WHERE consumer = :consumer AND recorded_at > :since AND status IN ({_quoted()})
+WHERE consumer = :consumer AND recorded_at > :since AND status IN ({_quoted(_TOLD)})
   AND array_contains(from_json(:directories, 'ARRAY<STRING>'), directory)
 GROUP BY status, directory""",
         {"consumer": consumer, "since": since, "directories": json.dumps(asked), **task.bound},
@@ -89,15 +89,17 @@ def _first(found: Iterable[Mapping[str, Any]], who: str) -> dict[tuple[Kind, str
     return first
 
 
-def written_by(sql: Sql, names: Names, consumer: str, task: Task, since: datetime) -> Sequence[LogRow]:
-    """What tries of this task have recorded since then of the requests that are of a kind to tell, up to a
-    limit: the newest."""
+def written_by(
+    sql: Sql, names: Names, consumer: str, task: Task, statuses: Collection[Status], since: datetime
+) -> Sequence[LogRow]:
+    """What tries of this task have recorded since then of the requests that came to one of these statuses, in
+    claims that are closed; up to a limit: the newest."""
     log = names.log.sql
     found = sql.query(
         f"""SELECT * FROM {log} WHERE consumer = :consumer AND recorded_at > :since AND {task.mine}
   AND claim_id IN (SELECT claim_id FROM {log} WHERE consumer = :consumer AND status = '{Status.CLAIMED}')
   AND trigger_id IN (SELECT trigger_id FROM {log} WHERE consumer = :consumer AND recorded_at > :since
-    AND status IN ({_quoted()}) AND {task.mine}) ORDER BY recorded_at DESC LIMIT {_MOST_ROWS}""",
+    AND status IN ({_quoted(statuses)}) AND {task.mine}) ORDER BY recorded_at DESC LIMIT {_MOST_ROWS}""",
         {"consumer": consumer, "since": since, **task.bound},
     )
     return [read_log_row(row) for row in found]
@@ -105,7 +107,8 @@ def written_by(sql: Sql, names: Names, consumer: str, task: Task, since: datetim
 
 _NEVER = datetime.max.replace(tzinfo=timezone.utc)
 _KIND = {status.value: kind for kind, statuses in STATUSES.items() for status in statuses}
+_TOLD = frozenset(status for statuses in STATUSES.values() for status in statuses)
 
 
-def _quoted() -> str:
-    return ", ".join(f"'{status}'" for status in sorted(_KIND))
+def _quoted(statuses: Iterable[Status]) -> str:
+    return ", ".join(f"'{status}'" for status in sorted(statuses))

@@ -14,7 +14,7 @@ from databricks_file_arrivals.core import paths
 from databricks_file_arrivals.core.deployment import Sql
 from databricks_file_arrivals.core.errors import BadInput, ClaimContended, FileArrivalsError
 from databricks_file_arrivals.core.mapping import WorkflowMapping
-from databricks_file_arrivals.core.outcomes import LogRow, Status
+from databricks_file_arrivals.core.outcomes import LogRow, Status, trigger_ids
 from databricks_file_arrivals.core.planning import Arrivals, Claim, Job, Picks, Route, route, wanted
 from databricks_file_arrivals.core.replays import (
     RETRIED,
@@ -38,7 +38,7 @@ from databricks_file_arrivals.workspace.arrival_log import (
 from databricks_file_arrivals.workspace.claims import Claimer, Options, Planned
 from databricks_file_arrivals.workspace.exchange import run_all
 from databricks_file_arrivals.workspace.jobs import CONNECTIONS, STARTS_PER_SECOND, Client, JobsApi, find_run
-from databricks_file_arrivals.workspace.ledger import Consumer, Ledger
+from databricks_file_arrivals.workspace.ledger import TASK, Consumer, Ledger
 from databricks_file_arrivals.workspace.log_rows import chunks, read_log_row
 from databricks_file_arrivals.workspace.log_tables import LogTables
 
@@ -317,10 +317,18 @@ class Replayer(Claimer):
         known = {key: replace(failures.get(key, Known()), replayed=key in replayed) for key in ids}
         pause = self._options.give_up_after
         reasons = {_id(row): refusal(row, known[_id(row)], selection, now, pause) for row in chosen}
+        again = self._ledger.replays_by(selection.consumer, self._task) if self._task else frozenset()
+        reasons |= {_id(row): _DONE for row in chosen if again.intersection(trigger_ids(row))}
         if not selection.force:
             asked = [row for row in chosen if not reasons[_id(row)] and may_have_started(row)]
             reasons |= self._started(asked, known)
         return reasons
+
+    @property
+    def _task(self) -> dict[str, str]:
+        """The task of a DAG run that replays, if it has been tried or cleared before."""
+        stamp = self._options.stamp
+        return {key: stamp[key] for key in TASK} if stamp.get("try_number", 1) > 1 else {}
 
     def _started(self, rows: Sequence[LogRow], known: Mapping[str, Known]) -> dict[str, str]:
         """Of requests without a known run, those that have one after all, or may have: their answer was
@@ -367,6 +375,9 @@ class Replayer(Claimer):
         name = selection.start or row.workflow_name or ""
         made = restarted(row, claim, selection.start, jobs.get(name, ()))
         return Replay(row, (made,)) if made.status is Status.PLANNED else Replay(row, (), made.error or "")
+
+
+_DONE = "a try of this task before has replayed it, or made it; to do it again run the DAG again"
 
 
 def _left(row: LogRow, routes: Sequence[Route] | None, jobs: Mapping[str, Sequence[Job]]) -> str:

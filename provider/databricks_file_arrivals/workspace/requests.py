@@ -127,7 +127,7 @@ class OneRequest:
             requests = starts.attempts([row])
         else:
             requests = [row]
-        starts.start(requests, known, leave=not self._options.last_try)
+        starts.start_alone(requests, known, leave=not self._options.last_try)
 
 
 _WHAT_TO_DO = (

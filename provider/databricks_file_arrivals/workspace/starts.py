@@ -16,6 +16,7 @@ from databricks_file_arrivals.core.errors import FileArrivalsError, LedgerError
 from databricks_file_arrivals.core.holds import next_look
 from databricks_file_arrivals.core.outcomes import (
     ERROR_CODE,
+    FIRST_PAUSE,
     RUN_ID,
     LogRow,
     Status,
@@ -65,6 +66,8 @@ class Report:
     files: int = 0
     arrived: int = 0
     """Those of them that no outcome had before: of a replay none."""
+    stream_lag: timedelta | None = None
+    """The longest time from the last change of one of these files to its being logged."""
     counts: Counter[str] = field(default_factory=Counter)
     mapping_problems: int = 0
     epoch: int | None = None
@@ -208,6 +211,19 @@ class Starts:
         # Not read back: a request whose outcome is not there is left over, and reaches the same run again.
         self._append(outcomes)
         self._tell(outcomes)
+        return outcomes
+
+    def start_alone(
+        self, requests: Iterable[LogRow], known: Iterable[LogRow], *, leave: bool
+    ) -> list[LogRow]:
+        """The same by a task that has no claim. Later attempts that do not start are left to the operators,
+        who may have seen the request end, and are told to look."""
+        outcomes = self.start(requests, known, leave=leave)
+        if any(row.status is Status.ERROR and (row.attempt or 1) > 1 for row in outcomes):
+            try:
+                self._ledger.look_by(self._consumer, self._now() + FIRST_PAUSE)
+            except FileArrivalsError as error:
+                log.warning("no operator was told to try it again; the next one does all the same: %s", error)
         return outcomes
 
     def _answered(self, planned: Sequence[LogRow], *, leave: bool) -> list[LogRow]:

@@ -8,7 +8,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from databricks_file_arrivals.core.notices import DIRECTORIES_NAMED, Kind, held_too_long, notice, of_kind
+from databricks_file_arrivals.core.notices import (
+    DIRECTORIES_NAMED,
+    Kind,
+    held_too_long,
+    next_held_too_long,
+    notice,
+    of_kind,
+)
 from databricks_file_arrivals.core.outcomes import LogRow, Status
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
@@ -89,3 +96,29 @@ def test_however_often_it_is_looked_at_each_period_tells_at_most_once(hours: lis
         looked = now
     boundaries = max((times[-1] - NOON - 6 * HOUR) // DAY + 1, 0)
     assert told <= boundaries and (told > 0) == (boundaries > 0)
+
+
+@given(st.lists(st.integers(0, 200), min_size=1, max_size=3), st.integers(0, 300))
+def test_who_looks_when_the_next_hold_is_due_tells_of_each_in_each_period(
+    arrived: list[int], begins: int
+) -> None:
+    holds = [row(Status.HELD, first_arrival_at=NOON + n * HOUR, file_count=1) for n in arrived]
+    looked, end, told = NOON + begins * HOUR, NOON + 600 * HOUR, 0
+    while (now := next_held_too_long(holds, 6 * HOUR, DAY, looked)) is not None and now <= end:
+        assert now > looked
+        found = held_too_long(holds, 6 * HOUR, DAY, looked, now)
+        assert found, "nobody looks in vain"
+        told, looked = told + len(found), now
+    assert told == len(held_too_long_at_all(holds, NOON + begins * HOUR, end))
+
+
+def held_too_long_at_all(holds: list[LogRow], after: datetime, until: datetime) -> list[datetime]:
+    """Each time at which one of the holds is to be told of."""
+    firsts = [hold.first_arrival_at + 6 * HOUR for hold in holds if hold.first_arrival_at]
+    times = [first + n * DAY for first in firsts for n in range(100)]
+    return [time for time in times if after < time <= until]
+
+
+def test_without_holds_nobody_has_to_look() -> None:
+    assert next_held_too_long([], HOUR, DAY, NOON) is None
+    assert next_held_too_long([row(Status.HELD)], HOUR, DAY, NOON) is None

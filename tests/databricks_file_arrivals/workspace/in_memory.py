@@ -178,7 +178,12 @@ class MemoryLedger(Ledger):
 
     def open_rows(self, row: Consumer) -> list[LogRow]:
         def read() -> list[LogRow]:
-            rows = [r for r in self._world.rows if r.epoch >= min(row.open_from, row.epoch)]
+            rows = [
+                r
+                for r in self._world.rows
+                if r.epoch >= min(row.open_from, row.epoch)
+                or ((r.attempt or 0) > 1 and (r.recorded_at or row.now) >= row.seen_up_to)
+            ]
             failed = {r.trigger_id for r in rows if r.status in FAILING}
             over = {r.trigger_id for r in rows if r.status in ENDED}
             closing = [r for r in rows if r.claim_id == row.claim_id and r.status is Status.CLAIMED]
@@ -283,11 +288,20 @@ class MemoryLedger(Ledger):
 
         return self._call(write, writes=True)
 
-    def settle(self, consumer: str, epoch: int, next_due: datetime | None, open_from: int) -> None:
+    def settle(
+        self, consumer: str, epoch: int, next_due: datetime | None, open_from: int, at: datetime
+    ) -> None:
         def write() -> None:
             if self._world.consumer.epoch == epoch:
-                changed = replace(self._world.consumer, next_due=next_due, open_from=open_from)
+                changed = replace(self._world.consumer, next_due=next_due, open_from=open_from, updated_at=at)
                 self._world.consumer = changed
+
+        self._call(write, writes=True)
+
+    def look_by(self, consumer: str, due: datetime) -> None:
+        def write() -> None:
+            before = self._world.consumer.next_due
+            self._world.consumer = replace(self._world.consumer, next_due=min(before or due, due))
 
         self._call(write, writes=True)
 

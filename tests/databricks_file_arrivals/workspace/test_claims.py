@@ -7,12 +7,14 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import pytest
 from databricks.sdk import WorkspaceClient
+from databricks.sdk.errors import OperationFailed
 from databricks.sdk.service.jobs import JobSettings, SparkPythonTask, Task
 
 from databricks_file_arrivals.core.errors import (
@@ -26,6 +28,7 @@ from databricks_file_arrivals.core.outcomes import LogRow
 from databricks_file_arrivals.core.planning import Job
 from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog, Batch
+from databricks_file_arrivals.workspace.awaiting import AwaitedRequests
 from databricks_file_arrivals.workspace.claims import Claimer, Options, capped
 from databricks_file_arrivals.workspace.jobs import JobsApi
 from databricks_file_arrivals.workspace.ledger import Ledger
@@ -368,6 +371,90 @@ def test_holds_grow_and_go_and_silence_is_told(new_log: Callable[[], Log], jobs:
     assert ranges == {"/in/a": (-1, 2), "/in/a/x": (-1, 0)}
     now = log.ledger.consumer("default")
     assert now is not None and log.ledger.holds(now) == []
+
+
+def test_nobody_is_called_silent_while_arrivals_are_not_read(
+    new_log: Callable[[], Log], jobs: dict[str, int]
+) -> None:
+    log = new_log()
+    log.map(("/in/regular", "alpha", "Y"), expect_every_seconds=3600)
+
+    def overdue(**options: Any) -> int:
+        """How many a claim tells of, two hours after what it knows."""
+        log.hook.query(f"UPDATE {log.names.log.sql} SET last_arrival_at = last_arrival_at - INTERVAL 2 HOURS")
+        return claim(log, "default", **options).counts["OVERDUE"]
+
+    log.hook.query(f"UPDATE {log.names.mapping.sql} SET last_updated_ts = last_updated_ts - INTERVAL 9 HOURS")
+    stream = log.land({"/in/regular": 1})
+    claim(log, "default")
+    log.land({"/in/a": 1}, stream)
+    log.land({"/in/regular": 1}, stream)
+    assert overdue(max_directories=1) == 0, "its files are in the next batch"
+    assert overdue(max_directories=1) == 0
+    log.land({"/in/a": 1}, stream)
+    assert overdue() == 1
+
+
+def test_a_hold_is_looked_at_when_somebody_is_to_be_told_of_it(
+    new_log: Callable[[], Log], jobs: dict[str, int]
+) -> None:
+    log = new_log()
+    log.map(("/in/a", "alpha", "Y"), min_files=3)
+    log.land({"/in/a": 1})
+    told_at = datetime(2100, 1, 1, tzinfo=timezone.utc)
+    asked: list[tuple[str | None, datetime]] = []
+
+    def tell(holds: Sequence[LogRow], now: datetime) -> datetime:
+        asked.extend((hold.directory, now) for hold in holds)
+        return told_at
+
+    before = claim(log, "default").now
+    row = log.ledger.consumer("default")
+    assert row is not None and row.next_due is not None and row.next_due < told_at, "max_wait_seconds"
+    assert row.updated_at == before, "whoever looks next knows what was told of by then"
+    told_at = row.next_due - timedelta(hours=1)
+    log.land({"/in/z": 1})
+    report = claim(log, "default", tell_of_holds=tell)
+    assert asked == [("/in/a", report.now)] and report.looked == before
+    row = log.ledger.consumer("default")
+    assert row is not None and row.next_due == told_at
+
+
+def test_a_later_attempt_that_a_waiting_task_left_is_seen_though_the_consumer_went_on(
+    new_log: Callable[[], Log], new_job: Callable[..., int], admin: WorkspaceClient
+) -> None:
+    log, name = new_log(), f"fails-{uuid.uuid4().hex[:8]}"
+    job = new_job(name, source="raise SystemExit(3)")
+    log.map(("/in/a", name, "Y"))
+    stream = log.land({"/in/a": 1})
+    task = {"dag_id": "d", "dag_run_id": "r", "task_id": "t"}
+
+    def awaited(starter: Starter) -> AwaitedRequests:
+        options = Options("default", str(log.names.log), stamp={**task, "try_number": 2})
+        found = log.ledger.of_task("default", task, datetime(2026, 1, 1, tzinfo=timezone.utc))
+        return AwaitedRequests(log.ledger, starter, options, found)
+
+    claim(log, "default", stamp={**task, "try_number": 1})
+    (run,) = admin.jobs.list_runs(job_id=job)
+    with pytest.raises(OperationFailed):
+        admin.jobs.wait_get_run_job_terminated_or_skipped(run.run_id or 0)
+    assert len(awaited(Starter(log.hook)).look(over=True).unsuccessful) == 1
+    log.land({"/in/z": 1}, stream)
+    claim(log, "default")
+    row = log.ledger.consumer("default")
+    assert row is not None and row.open_from == row.epoch == 2 and row.next_due is None
+
+    standing = awaited(Starter(log.hook, fails=frozenset([name]))).run_again()
+    assert [(r.attempt, r.status.value) for r in standing.rows] == [(2, "ERROR")]
+    row = log.ledger.consumer("default")
+    assert row is not None and row.next_due is not None, "an operator is to look in a minute"
+    log.hook.query(
+        f"UPDATE {log.names.log.sql} SET recorded_at = recorded_at - INTERVAL 2 MINUTES WHERE attempt = 2"
+    )
+    assert claim(log, "default").counts["TRIGGERED"] == 1
+    assert len(list(admin.jobs.list_runs(job_id=job))) == 2
+    row = log.ledger.consumer("default")
+    assert row is not None and row.open_from == 1, "until it is known to be executed"
 
 
 def test_a_run_that_was_accepted_and_never_ran_is_followed_by_a_new_attempt(

@@ -172,12 +172,13 @@ def test_the_swap_takes_one_epoch_once(log: Log) -> None:
     now = log.ledger.consumer(name)
     assert now is not None
     assert (now.epoch, now.claim_id, now.cursor, now.overdue) == (row.epoch + 1, "mine", {"s": 4}, True)
-    log.ledger.settle(name, row.epoch, WHEN, 0)
+    log.ledger.settle(name, row.epoch, WHEN, 0, WHEN)
     after = log.ledger.consumer(name)
     assert after is not None and after.next_due == now.next_due, "who has not this epoch settles nothing"
-    log.ledger.settle(name, now.epoch, None, now.epoch)
+    log.ledger.settle(name, now.epoch, None, now.epoch, WHEN)
     settled = log.ledger.consumer(name)
     assert settled is not None and settled.next_due is None and settled.open_from == now.epoch
+    assert settled.updated_at == WHEN != now.updated_at
 
 
 def test_a_consumer_is_made_once_and_one_that_was_deleted_is_not_made_again(log: Log) -> None:

@@ -139,6 +139,31 @@ def test_a_replay_that_dies_after_its_claim_is_finished_by_the_next_operator(
     assert "replayed before" in again.reason and site.told()["beta", "/in/late"] == 1
 
 
+def test_a_task_that_is_tried_again_replays_by_force_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(self: JobsApi, rows: Sequence[LogRow]) -> Iterator[int]:
+        raise Died
+
+    def replay(run: str, try_number: int) -> list[Replay]:
+        stamp = {"dag_id": "replay", "dag_run_id": run, "task_id": "t", "try_number": try_number}
+        replayer = Replayer(site.log.hook, site.log.names, replace(site.options(), stamp=stamp))
+        return site.replay(replayer, directory="/in/forced", start="beta", force=True)
+
+    site.log.land({"/in/forced": 1})
+    site.claim()
+    with monkeypatch.context() as patch:
+        patch.setattr(JobsApi, "start", die)
+        with pytest.raises(Died):
+            replay("one", 1)
+    again = replay("one", 2)
+    assert site.told()["beta", "/in/forced"] == 1
+    assert {each.reason[:25] for each in again} == {"a try of this task before"}, (
+        "what it made is not its own"
+    )
+    assert any(each.rows for each in replay("another", 1)) and site.told()["beta", "/in/forced"] > 1
+
+
 def test_two_replays_at_once_start_one_run(site: Site) -> None:
     with ThreadPoolExecutor(2) as pool:
         tries = [pool.submit(site.replay, directory="/in/both", start="beta") for _ in range(2)]

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from databricks_file_arrivals.core.errors import StatementFailed, WarehouseMissing
 from databricks_file_arrivals.hooks import FileArrivalsHook
 from databricks_file_arrivals.workspace.exchange import Call, run
-from databricks_file_arrivals.workspace.statements import execute
+from databricks_file_arrivals.workspace.statements import _timestamp, execute
 from tests.airflow_side import Log
 
 NASTY = "it's; DROP TABLE x;-- \"`\\ \n %s é 名 {a}"
@@ -35,6 +36,29 @@ NASTY = "it's; DROP TABLE x;-- \"`\\ \n %s é 名 {a}"
 )
 def test_a_bound_value_comes_back_as_it_was(hook: FileArrivalsHook, value: Any) -> None:
     assert hook.query("SELECT :v AS v", {"v": value}) == [{"v": value}]
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_the_hour_that_comes_twice_is_two_hours(hook: FileArrivalsHook, fold: int) -> None:
+    """A moment is a moment, whatever the zone of a DAG: the clocks of Berlin are set back that night."""
+    given = datetime(2026, 10, 25, 2, 30, fold=fold, tzinfo=ZoneInfo("Europe/Berlin"))
+    (row,) = hook.query(
+        "SELECT :v AS v, CAST(:text AS TIMESTAMP) AS t", {"v": given, "text": given.isoformat()}
+    )
+    assert row["v"] == row["t"] == datetime(2026, 10, 25, fold, 30, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-10-25T00:30:00.000Z",
+        "2026-10-25T02:30:00.000+02:00",
+        "2026-10-25 01:30:00+01:00",
+        "2026-10-25 00:30:00",
+    ],
+)
+def test_a_moment_is_read_in_the_zone_of_the_warehouse_that_tells_it(text: str) -> None:
+    assert _timestamp(text) == datetime(2026, 10, 25, 0, 30, tzinfo=timezone.utc)
 
 
 def test_columns_have_the_types_of_the_manifest(hook: FileArrivalsHook) -> None:
