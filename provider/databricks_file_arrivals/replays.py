@@ -24,10 +24,10 @@ class ReplayOperator(RequestsOperator):
     """Starts again what failed, was unmapped, or is chosen: what `file-arrivals replay` does.
 
     Each outcome is replayed once, whatever dies and however often the task is repeated or cleared, with
-    `force` too: to replay it again run the DAG again. Returns the counts of
-    what was replayed and left, and of what came of it. A start that failed fails the task at its end; it is
-    in the log as ERROR, and tried again. What it starts is told as that of every operator is; it looks at no
-    hold and no silence, so that `on_held_too_long` and `on_overdue` never tell.
+    `force` too: to replay it again run the DAG again. Returns the counts of what was replayed and left, and
+    of what came of it. A start that failed fails the task at its end; it is in the log as ERROR, and tried
+    again. What it starts is told as that of every operator is; it looks at no hold and no silence, so that
+    `on_held_too_long` and `on_overdue` never tell.
 
     :param log_table: the trigger log, such as `main.ingest.file_log`
     :param workflow_mapping_table: which workflow runs for which directory, for outcomes that had none

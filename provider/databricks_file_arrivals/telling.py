@@ -46,6 +46,7 @@ class TellingOperator(BaseOperator):
 
     log_table: str
     consumer: str
+    wait_for_completion = False
 
     def __init__(
         self,
@@ -112,16 +113,18 @@ class TellingOperator(BaseOperator):
         rows: Sequence[LogRow],
         given: Collection[str] | None,
     ) -> Sequence[LogRow]:
-        """The outcomes with those of the tries before: Airflow registers no event of a try that failed."""
+        """The outcomes of first attempts, those of the tries before too: Airflow registers no event of a try
+        that failed."""
         task = Task.of(context["ti"], given)
-        if task.try_number == 1 or not aliases_among(self.outlets):
-            return rows
+        if self.wait_for_completion or task.try_number == 1 or not aliases_among(self.outlets):
+            return rows  # of runs that are awaited the ends are told, of all tries
         try:
             written = written_by(hook, names, self.consumer, task, ARRIVED, run_began(context))
         except FileArrivalsError:
             self.log.exception("asset events of what the tries before have started are lost")
             return rows
-        return list(latest(row for row in (*written, *rows) if row.status in ARRIVED).values())
+        told = (row for row in (*written, *rows) if row.status in ARRIVED and (row.attempt or 1) == 1)
+        return list(latest(told).values())
 
     def tell_ends(self, context: Context, rows: Sequence[LogRow]) -> None:
         """Tell how runs ended that the task waited for. Events of before it waited are not kept by

@@ -147,7 +147,7 @@ class FileArrivalTrigger(BaseTrigger):
     async def _first_event(self, line: Line) -> TriggerEvent:
         try:
             watch = ConsumerWatch.of(self.log_table, self.consumer, self.signal_volume, self.reconcile_every)
-        except BadInput as error:  # rendered from a template; after a failed run nothing was looked at before
+        except BadInput as error:  # the sensor does not look before it defers after a failed run
             return _event("error", str(error))
         deadline = datetime.fromisoformat(self.deadline)
         failures = 0

@@ -44,12 +44,13 @@ from databricks_file_arrivals.core.planning import (
 )
 from databricks_file_arrivals.core.signals import ConsumerPointer
 from databricks_file_arrivals.workspace.arrival_log import ArrivalLog, Batch
-from databricks_file_arrivals.workspace.ledger import Consumer, Ledger
+from databricks_file_arrivals.workspace.ledger import FAILING, Consumer, Ledger
 from databricks_file_arrivals.workspace.starts import HandOut, Report, Starter, Starts
 
 log = logging.getLogger(__name__)
 
 _CONTENDED = 5
+_TO_START = (Status.PLANNED, *FAILING)
 _SWAPS = 5
 
 
@@ -151,7 +152,8 @@ class Claimer:
             starts = self._starts()
             open_rows, batches = self._reads(row)
             open_rows += self._finish(row, starts, open_rows)
-            idle = not batches and row.next_due is None and row.open_from >= row.epoch
+            waits = any(r.status in _TO_START for r in latest(open_rows).values())
+            idle = not batches and not waits and row.next_due is None and row.open_from >= row.epoch
             if idle:
                 self._point(row.epoch, row.cursor, None)
             if idle or self._pass(row, starts, open_rows, batches):

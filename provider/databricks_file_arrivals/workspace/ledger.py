@@ -40,6 +40,9 @@ TASK = ("dag_id", "dag_run_id", "task_id")
 _SEEN_LATE = timedelta(minutes=10)
 """Rows have the time at which their statement began, and are seen when it has ended: this much later."""
 
+_STARTED = (Status.TRIGGERED, Status.ERROR)
+"""What a start came to; who finishes another's claim writes these too."""
+
 _PAGE = 500  # rows of one read; each may name many directories
 _STATUSES = frozenset(status.value for status in Status)  # rows of another status are of a newer version
 
@@ -126,8 +129,8 @@ class Ledger(LogTables):
         """What is open: of the requests since `open_from` all rows of those that failed or are in a later
         attempt, the TRIGGERED rows of those that are not known to have ended, and the PLANNED rows of those
         that are left over: planned by a claim that is closed, and not started. Of the current claim its
-        CLAIMED row, or all rows while it has none. And of older requests the later attempts that tasks which
-        wait for their runs have made since the last look.
+        CLAIMED row, or all rows while it has none. And all rows of older requests of which a task that waits
+        for its runs has made a later attempt since the last look.
 
         They are read in pages: a result may not be larger than an inline one can be.
         """
@@ -144,13 +147,35 @@ class Ledger(LogTables):
   OR (status = '{Status.TRIGGERED}' AND NOT has_ended)
   OR (status = '{Status.PLANNED}' AND is_closed AND NOT has_begun)
   OR (claim_id = :claim_id AND (status = '{Status.CLAIMED}' OR NOT is_closed))"""
+        open_from = min(row.open_from, row.epoch)
         bound = {
             "consumer": row.consumer,
-            "open_from": min(row.open_from, row.epoch),
+            "open_from": open_from,
             "claim_id": row.claim_id or "",
             "since": row.seen_up_to,
         }
-        return self._log_rows(wanted, bound)
+        rows = self._log_rows(wanted, bound)
+        older = [r for r in rows if r.epoch < open_from]
+        # All that they went through counts: after how long a time they are given up.
+        return [r for r in rows if r.epoch >= open_from] + (self._whole(older) if older else [])
+
+    def _whole(self, rows: Sequence[LogRow]) -> list[LogRow]:
+        """All rows of the requests that these rows are of."""
+        wanted = {(row.claim_id, row.place) for row in rows}
+        found = self._log_rows(
+            f"SELECT * FROM {self.names.log.sql} WHERE consumer = :consumer "
+            "AND epoch >= :oldest AND epoch <= :newest "
+            "AND array_contains(from_json(:claims, 'ARRAY<STRING>'), claim_id) "
+            "AND array_contains(from_json(:directories, 'ARRAY<STRING>'), directory)",
+            {
+                "consumer": rows[0].consumer,
+                "oldest": min(row.epoch for row in rows),
+                "newest": max(row.epoch for row in rows),
+                "claims": json.dumps(sorted({row.claim_id for row in rows})),
+                "directories": json.dumps(sorted({row.directory or "" for row in rows})),
+            },
+        )
+        return [row for row in found if (row.claim_id, row.place) in wanted]
 
     def holds(self, row: Consumer) -> list[LogRow]:
         """The open holds, once the current claim is closed: of each key the rows of the newest epoch, where
@@ -252,7 +277,7 @@ WHERE consumer = :consumer AND recorded_at > :since
         rows = self._query(
             f"SELECT DISTINCT trigger_id, replay_of FROM {self.names.log.sql} WHERE {self._counts} "
             "AND replay_of IS NOT NULL AND dag_id = :dag_id AND dag_run_id = :dag_run_id "
-            "AND task_id = :task_id",
+            f"AND task_id = :task_id AND status NOT IN ({_quoted(_STARTED)})",
             {**task, "consumer": consumer},
         )
         return frozenset(row[key] for row in rows for key in ("trigger_id", "replay_of"))

@@ -71,6 +71,7 @@ class StreamWatch:
         self._every = reconcile_every
         self._clock = clock
         self._newest: dict[str, int] = {}
+        self._told: dict[str, int] = {}  # by pointers alone
         self._files: dict[str, _Seen] = {}
         self._reconcile_at = clock() + (0.0 if reconcile_first else reconcile_every)
         self._reconciled = 0
@@ -87,33 +88,37 @@ class StreamWatch:
                 log.warning(
                     "the tables are asked, now and every %.0f s, because %s", self._every, self._trouble
                 )
-            yield from self._ask(warehouse_id)
+            found = yield from self._ask(warehouse_id)
+            if found and not self._trouble:
+                yield from self._read_pointers(self._volume)  # a pointer is written after its batch
+                self._name_untold(found, self._volume)
             self._reconcile_at = self._clock() + self._every
             self._reconciled += 1
         return Look(dict(self._newest), self._reconciled)
 
-    def _ask(self, warehouse_id: str) -> Exchange[None]:
-        """Ask the arrival log for batches that are newer than those that are known."""
+    def _ask(self, warehouse_id: str) -> Exchange[dict[str, int]]:
+        """Ask the arrival log for batches that are newer than those that are known: of each stream the
+        newest."""
         newer, bound = newer_than(self._newest)
         statement = (
             f"SELECT stream_id, max(batch_id) AS batch_id FROM {self._names.arrivals.sql} "
             f"WHERE {newer} GROUP BY stream_id"
         )
         rows = yield from select(self._names, warehouse_id, statement, bound)
-        if self._volume is not None and not self._trouble:
-            self._name_untold(self._volume, rows)
-        self._newest |= {r["stream_id"]: r["batch_id"] for r in rows}
+        found = {r["stream_id"]: r["batch_id"] for r in rows}
+        self._newest |= found
+        return found
 
-    def _name_untold(self, volume: SignalVolume, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Name the batches that no pointer told of. A stream without any may be one that has ended."""
-        for row in rows:
-            told = self._newest.get(row["stream_id"])
-            log.log(
-                logging.INFO if told is None else logging.WARNING,
-                "batch %d of stream %s is logged and its pointer %s: can the stream job write to %s?",
-                *(row["batch_id"], row["stream_id"]),
-                *("is not there" if told is None else f"says {told}", volume.streams),
-            )
+    def _name_untold(self, logged: Mapping[str, int], volume: SignalVolume) -> None:
+        """Name the batches that no pointer tells of. A stream without any may be one that has ended."""
+        for stream, batch in logged.items():
+            told = self._told.get(stream)
+            if told is None or told < batch:
+                log.log(
+                    logging.INFO if told is None else logging.WARNING,
+                    "batch %d of stream %s is logged, and its pointer %s: can the stream job write to %s?",
+                    *(batch, stream, "is not there" if told is None else f"says {told}", volume.streams),
+                )
 
     def _consumers(self, warehouse_id: str) -> Exchange[dict[str, list[Mapping[str, Any]]]]:
         found: dict[str, list[Mapping[str, Any]]] = {}
@@ -165,6 +170,7 @@ class StreamWatch:
             return f"cannot be read: {error}"
         if not found.is_of(self._names.log):
             return f"is of another log, {found.log_table}: give each log a signal_volume of its own"
+        self._told[found.stream_id] = found.batch_id
         self._newest[found.stream_id] = max(found.batch_id, self._newest.get(found.stream_id, -1))
         return ""
 

@@ -178,18 +178,20 @@ class MemoryLedger(Ledger):
 
     def open_rows(self, row: Consumer) -> list[LogRow]:
         def read() -> list[LogRow]:
-            rows = [
-                r
+            later = {
+                (r.claim_id, r.place)
                 for r in self._world.rows
-                if r.epoch >= min(row.open_from, row.epoch)
-                or ((r.attempt or 0) > 1 and (r.recorded_at or row.now) >= row.seen_up_to)
-            ]
+                if (r.attempt or 0) > 1 and (r.recorded_at or row.now) >= row.seen_up_to
+            }
+            open_from = min(row.open_from, row.epoch)
+            older = [r for r in self._world.rows if r.epoch < open_from and (r.claim_id, r.place) in later]
+            rows = [r for r in self._world.rows if r.epoch >= open_from]
             failed = {r.trigger_id for r in rows if r.status in FAILING}
             over = {r.trigger_id for r in rows if r.status in ENDED}
             closing = [r for r in rows if r.claim_id == row.claim_id and r.status is Status.CLAIMED]
             closed = {r.claim_id for r in rows if r.status is Status.CLAIMED}
             begun = {r.trigger_id for r in rows if r.status is not Status.PLANNED}
-            return [
+            return older + [
                 r
                 for r in rows
                 if (r.attempt or 0) > 1

@@ -420,8 +420,9 @@ def test_a_hold_is_looked_at_when_somebody_is_to_be_told_of_it(
     assert row is not None and row.next_due == told_at
 
 
+@pytest.mark.parametrize("given_up", [False, True])
 def test_a_later_attempt_that_a_waiting_task_left_is_seen_though_the_consumer_went_on(
-    new_log: Callable[[], Log], new_job: Callable[..., int], admin: WorkspaceClient
+    new_log: Callable[[], Log], new_job: Callable[..., int], admin: WorkspaceClient, given_up: bool
 ) -> None:
     log, name = new_log(), f"fails-{uuid.uuid4().hex[:8]}"
     job = new_job(name, source="raise SystemExit(3)")
@@ -448,13 +449,29 @@ def test_a_later_attempt_that_a_waiting_task_left_is_seen_though_the_consumer_we
     assert [(r.attempt, r.status.value) for r in standing.rows] == [(2, "ERROR")]
     row = log.ledger.consumer("default")
     assert row is not None and row.next_due is not None, "an operator is to look in a minute"
-    log.hook.query(
-        f"UPDATE {log.names.log.sql} SET recorded_at = recorded_at - INTERVAL 2 MINUTES WHERE attempt = 2"
-    )
+    pass_by(log, 2)
+    if given_up:
+        still = Starter(log.hook, fails=frozenset([name]))
+        begun = claim(log, "default", starter=still, give_up_after=timedelta(minutes=2)).now
+        pass_by(log, 30, begun)
+        pass_by(log, 2)
+        log.land({"/in/z": 1}, stream)
+        report = claim(log, "default", give_up_after=timedelta(minutes=2))
+        assert (report.counts["TRIGGERED"], report.counts["ERROR"]) == (0, 0), "an old failure counts"
+        return
     assert claim(log, "default").counts["TRIGGERED"] == 1
     assert len(list(admin.jobs.list_runs(job_id=job))) == 2
     row = log.ledger.consumer("default")
     assert row is not None and row.open_from == 1, "until it is known to be executed"
+
+
+def pass_by(log: Log, minutes: int, before: datetime | None = None) -> None:
+    """Let so many minutes have passed since later attempts were recorded, those before some time only."""
+    log.hook.query(
+        f"UPDATE {log.names.log.sql} SET recorded_at = recorded_at - make_interval(0, 0, 0, 0, 0, :minutes) "
+        "WHERE attempt = 2 AND recorded_at < coalesce(CAST(:before AS TIMESTAMP), current_timestamp())",
+        {"minutes": minutes, "before": before.isoformat() if before else None},
+    )
 
 
 def test_a_run_that_was_accepted_and_never_ran_is_followed_by_a_new_attempt(

@@ -128,13 +128,16 @@ def test_a_lost_pointer_is_late_until_the_tables_are_asked_and_named(
     signals.point(log, "other", 0)
     assert watched.look()[0] == {"other": 0}
     newest, reconciled, calls = watched.look(60)
-    assert newest[stream] == 0 and reconciled == 1 and calls == [LIST, READ, SQL]
-    assert f"batch 0 of stream {stream} is logged and its pointer is not there" in caplog.text
+    assert newest[stream] == 0 and reconciled == 1 and calls == [LIST, READ, SQL, LIST]
+    assert f"batch 0 of stream {stream} is logged, and its pointer is not there" in caplog.text
     assert watched.look(30)[2] == [LIST]
+    signals.point(log, stream, 0)
+    watched.look()
     log.land({"/in/a": 1}, stream)
     assert watched.look(60)[1] == 2
     (line,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert line.startswith(f"batch 1 of stream {stream} is logged and its pointer says 0")
+    assert line.startswith(f"batch 1 of stream {stream} is logged, and its pointer says 0")
+    assert watched.look(60)[2] == [LIST, SQL], "it is named once"
 
 
 @pytest.mark.parametrize(
