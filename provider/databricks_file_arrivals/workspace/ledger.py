@@ -157,10 +157,10 @@ class Ledger(LogTables):
         rows = self._log_rows(wanted, bound)
         older = [r for r in rows if r.epoch < open_from]
         # All that they went through counts: after how long a time they are given up.
-        return [r for r in rows if r.epoch >= open_from] + (self._whole(older) if older else [])
+        return [r for r in rows if r.epoch >= open_from] + (self.whole(older) if older else [])
 
-    def _whole(self, rows: Sequence[LogRow]) -> list[LogRow]:
-        """All rows of the requests that these rows are of."""
+    def whole(self, rows: Sequence[LogRow]) -> list[LogRow]:
+        """All rows of the requests that these rows are of, of one consumer and at least one."""
         wanted = {(row.claim_id, row.place) for row in rows}
         found = self._log_rows(
             f"SELECT * FROM {self.names.log.sql} WHERE consumer = :consumer "

@@ -86,22 +86,8 @@ class ChosenOutcomes(LogTables):
         failed = [row for row in rows if row.status in RETRIED]
         if not failed:
             return {}
-        statuses = ", ".join(f"'{status}'" for status in (*RETRIED, Status.PLANNED))
-        found = self._query(
-            f"SELECT * FROM {self.names.log.sql} WHERE consumer = :consumer AND status IN ({statuses}) "
-            "AND epoch >= :first AND epoch <= :last "
-            "AND array_contains(from_json(:claims, 'ARRAY<STRING>'), claim_id) "
-            "AND directory IN (SELECT explode(from_json(:directories, 'ARRAY<STRING>')))",
-            {
-                "consumer": failed[0].consumer,
-                "first": min(row.epoch for row in failed),
-                "last": max(row.epoch for row in failed),
-                "claims": json.dumps(sorted({row.claim_id for row in failed})),
-                "directories": json.dumps(sorted({row.directory or "" for row in failed})),
-            },
-        )
         by_place: dict[object, list[LogRow]] = {}
-        for each in map(read_log_row, found):
+        for each in Ledger(self._sql, self.names).whole(failed):
             by_place.setdefault((each.claim_id, each.place), []).append(each)
         return {_id(row): _failures(by_place[row.claim_id, row.place]) for row in failed}
 
